@@ -1,0 +1,194 @@
+"""Duplicate reports: groups of images that show the same picture, and which one of each to keep."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+TIERS = ("bytes", "pixels", "code", "near")
+"""How two images are the same, strongest first: equal files, equal pixels, equal codes, codes within the radius."""
+
+TIER_TITLES = {
+    "bytes": "same bytes",
+    "pixels": "same pixels",
+    "code": "same code",
+    "near": "within radius",
+}
+
+SCHEMA_VERSION = 1
+"""Version of the JSON and CSV layout; it grows when a field changes its meaning or goes away."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportImage:
+    """One image of a group.
+
+    Attributes
+    ----------
+    id
+        Image id in the collection.
+    path
+        Absolute path of the file.
+    size
+        Bytes of the file.
+    width, height
+        Pixels, after EXIF orientation.
+    format
+        Format as Pillow names it, for example ``JPEG``.
+    modified
+        Modification time of the file, seconds since 1970.
+    distance
+        Hamming distance to the group's keeper, in bits.
+    tier
+        How the image equals the keeper: one of `TIERS`. The keeper has the tier of the group.
+    keep
+        True for exactly one image of a group.
+    reason
+        Why it is kept, or what it is beside the keeper, in words.
+    """
+
+    id: int
+    path: str
+    size: int
+    width: int
+    height: int
+    format: str
+    modified: float
+    distance: int
+    tier: str
+    keep: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportGroup:
+    """Images that show the same picture.
+
+    Attributes
+    ----------
+    number
+        1, 2, ... in the order of the report.
+    tier
+        Weakest tier of its images: how far one has to trust the code.
+    images
+        Keeper first, then by (tier, distance, path).
+    representative
+        Id of the medoid: every other member is within the radius of it.
+    diameter
+        Largest Hamming distance between two members, in bits.
+    chained
+        True if the group was joined through intermediate images although two members are farther apart than the
+        radius from the representative.
+    """
+
+    number: int
+    tier: str
+    images: tuple[ReportImage, ...]
+    representative: int
+    diameter: int
+    chained: bool = False
+
+    @property
+    def keeper(self) -> ReportImage:
+        """The image to keep."""
+        return next(image for image in self.images if image.keep)
+
+    @property
+    def bytes_to_free(self) -> int:
+        """Bytes of all images but the keeper."""
+        return sum(image.size for image in self.images if not image.keep)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A file that could not be used, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DedupReport:
+    """All groups of a collection or of one folder in it.
+
+    Attributes
+    ----------
+    collection
+        Path of the collection file.
+    folder
+        Folder the report is limited to, or None for the whole collection.
+    encoder
+        Name of the encoder.
+    bits
+        Code length.
+    radius
+        Largest distance of a member to the representative, in bits, inclusive.
+    images
+        Number of images looked at.
+    created
+        ISO 8601 time of the report, UTC.
+    groups
+        Largest `bytes_to_free` first.
+    failures
+        Files that could not be read.
+    """
+
+    collection: str
+    folder: str | None
+    encoder: str
+    bits: int
+    radius: int
+    images: int
+    created: str
+    groups: tuple[ReportGroup, ...] = ()
+    failures: tuple[Failure, ...] = field(default=())
+
+    @property
+    def duplicates(self) -> int:
+        """Number of images that need not be kept."""
+        return sum(len(group.images) - 1 for group in self.groups)
+
+    @property
+    def bytes_to_free(self) -> int:
+        """Bytes that would be freed by keeping one image of each group."""
+        return sum(group.bytes_to_free for group in self.groups)
+
+    def by_tier(self) -> dict[str, dict[str, int]]:
+        """Return for each tier the number of groups, of spare images and of bytes they take.
+
+        A spare image counts in its own tier, a group in its weakest.
+        """
+        groups = Counter(group.tier for group in self.groups)
+        images: Counter[str] = Counter()
+        size: Counter[str] = Counter()
+        for group in self.groups:
+            for image in group.images:
+                if not image.keep:
+                    images[image.tier] += 1
+                    size[image.tier] += image.size
+        return {tier: {"groups": groups[tier], "images": images[tier], "bytes": size[tier]} for tier in TIERS}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain lists and dicts, ready for :func:`json.dumps`."""
+        groups = [
+            {**asdict(group), "images": [asdict(image) for image in group.images], "bytes_to_free": group.bytes_to_free}
+            for group in self.groups
+        ]
+        summary = {
+            "images": self.images,
+            "groups": len(self.groups),
+            "duplicates": self.duplicates,
+            "bytes_to_free": self.bytes_to_free,
+            "by_tier": self.by_tier(),
+        }
+        head = {name: getattr(self, name) for name in ("collection", "folder", "encoder", "bits", "radius", "created")}
+        failures = [asdict(failure) for failure in self.failures]
+        return {"schema": SCHEMA_VERSION, **head, "summary": summary, "groups": groups, "failures": failures}
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield one flat row an image, for CSV: the fields of `ReportImage` after ``group`` and ``group_tier``."""
+        for group in self.groups:
+            for image in group.images:
+                yield {"group": group.number, "group_tier": group.tier, **asdict(image)}
