@@ -1,0 +1,92 @@
+"""What all tests share: an installed package, a seeded generator, a folder of small pictures, few threads."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+# Both have to be set before numpy or torch start their thread pools. Two threads are as fast for inputs of this size,
+# and a test run does not push the neighbours aside.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "2")
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+try:
+    import hashae.cli  # noqa: F401  a mapped folder: importable only once the package is installed
+except ModuleNotFoundError:
+    pytest.exit("hashae is not installed; run: pip install -e .", returncode=4)
+
+PICTURES = 36
+PICTURE_SIZE = (96, 72)
+
+
+@pytest.fixture(autouse=True)
+def few_torch_threads():
+    """Hold torch to two threads in tests that load it, and load it in no other."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.get_num_threads() > 2:
+        torch.set_num_threads(2)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def draw_picture(seed: int) -> Image.Image:
+    """Draw a small picture of its own: a gradient of two colours under four shapes, all of them from `seed`."""
+    rng = np.random.default_rng(seed)
+    width, height = PICTURE_SIZE
+    rows, columns = np.mgrid[0:height, 0:width]
+    angle = rng.uniform(0, 2 * np.pi)
+    ramp = np.cos(angle) * columns / width + np.sin(angle) * rows / height
+    ramp = ((ramp - ramp.min()) / np.ptp(ramp))[:, :, None]
+    dark, light = rng.integers(0, 110, 3), rng.integers(140, 256, 3)
+    picture = Image.fromarray((dark + (light - dark) * ramp).astype(np.uint8))
+    pen = ImageDraw.Draw(picture)
+    for shape in rng.permutation(4):
+        left, top = int(rng.integers(0, width - 20)), int(rng.integers(0, height - 16))
+        box = (left, top, left + int(rng.integers(16, 44)), top + int(rng.integers(12, 36)))
+        colour = tuple(int(level) for level in rng.integers(0, 256, 3))
+        if shape == 0:
+            pen.ellipse(box, fill=colour)
+        elif shape == 1:
+            pen.rectangle(box, fill=colour)
+        elif shape == 2:
+            pen.polygon([(box[0], box[3]), (box[2], box[3]), ((box[0] + box[2]) // 2, box[1])], fill=colour)
+        else:
+            pen.line(box, fill=colour, width=5)
+    return picture
+
+
+@pytest.fixture(scope="session")
+def picture_store(tmp_path_factory) -> Path:
+    """Three dozen pictures of the session, no two alike; shared, so never write into it: take `picture_folder`."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for number in range(PICTURES):
+        target = folder / ("drawn" if number % 2 else "drawn/more") / f"picture {number:02d}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draw_picture(number).save(target)
+    return folder
+
+
+@pytest.fixture
+def picture_folder(picture_store, tmp_path) -> Path:
+    """Return a folder of 36 small distinct PNG pictures in two levels, the test's own to change."""
+    folder = tmp_path / "pictures"
+    for source in sorted(picture_store.rglob("*.png")):
+        target = folder / source.relative_to(picture_store)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())
+    return folder
+
+
+@pytest.fixture
+def picture() -> Image.Image:
+    """Return one small RGB picture."""
+    return draw_picture(1000)
