@@ -224,8 +224,8 @@ EDITS: dict[str, Edit] = {
 }
 
 
-def save_edit(picture: Image.Image, edit: str, path: Path, rng: np.random.Generator) -> None:
-    """Write the edited copy of `picture` to `path`.
+def edited_bytes(picture: Image.Image, edit: str, suffix: str, rng: np.random.Generator) -> bytes:
+    """Return the file content of an edited copy.
 
     Parameters
     ----------
@@ -233,23 +233,31 @@ def save_edit(picture: Image.Image, edit: str, path: Path, rng: np.random.Genera
         RGB image.
     edit
         A name in `EDITS`.
-    path
-        Target; its folder is made. The suffix chooses the format, but re-encoded copies are JPEG files.
+    suffix
+        ``.jpg``, ``.png`` and so on: the format of the copy. Re-encoded copies are JPEG files.
     rng
         Source of everything random in the edit.
 
     Raises
     ------
     ValueError
-        If a re-encoded copy is to go to a file that is not named as JPEG, or the picture is not RGB.
+        If a re-encoded copy is to be no JPEG file, or the picture is not RGB.
     """
     if picture.mode != "RGB":
         raise ValueError(f"the picture has mode {picture.mode}; expected RGB: convert it first")
+    kind = Image.registered_extensions()[suffix.lower()]
     edited = EDITS[edit](picture, rng)
+    if isinstance(edited, bytes):
+        if kind != "JPEG":
+            raise ValueError(f"the suffix is {suffix}; expected .jpg: the edit {edit!r} makes JPEG bytes")
+        return edited
+    buffer = BytesIO()
+    edited.save(buffer, kind, quality=JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def save_edit(picture: Image.Image, edit: str, path: Path, rng: np.random.Generator) -> None:
+    """Write the edited copy of `picture` to `path`, whose suffix chooses the format; see `edited_bytes`."""
+    content = edited_bytes(picture, edit, path.suffix, rng)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(edited, Image.Image):
-        edited.save(path, quality=JPEG_QUALITY)
-    elif path.suffix.lower() in (".jpg", ".jpeg"):
-        path.write_bytes(edited)
-    else:
-        raise ValueError(f"{path} is named {path.suffix}; expected .jpg: the edit {edit!r} makes JPEG bytes")
+    path.write_bytes(content)

@@ -118,7 +118,9 @@ def test_saved_copies(photo, tmp_path):
 
 def test_saving_says_what_is_wrong(photo, tmp_path):
     rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match=r"is named \.png; expected \.jpg: the edit 're-encode q30' makes JPEG bytes"):
+    with pytest.raises(
+        ValueError, match=r"the suffix is \.png; expected \.jpg: the edit 're-encode q30' makes JPEG bytes"
+    ):
         edits.save_edit(photo, "re-encode q30", tmp_path / "small.png", rng)
     with pytest.raises(ValueError, match="the picture has mode L; expected RGB: convert it first"):
         edits.save_edit(photo.convert("L"), "grey", tmp_path / "grey.jpg", rng)

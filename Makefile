@@ -1,0 +1,64 @@
+# One virtual environment, .venv, made on first use and again when pyproject.toml or constraints.txt change.
+#
+#   make demo                   duplicates in a sample collection whose right answer is known
+#   make demo PHOTOS=folder     duplicates in a folder of yours; nothing is written into it
+#   make test | lint | types    what has to pass before a commit
+#   make bench                  side-by-side measurements; needs data, see benchmarks/data.py
+#   make clean                  remove what was made here, but for .venv
+
+PYTHON ?= python3
+BUDGET ?= 1m
+PYTEST_ARGS ?=
+export PHOTOS
+
+BIN := .venv/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint types bench clean
+.DELETE_ON_ERROR:
+
+# A stamp is newer than what it was made from exactly if the environment is up to date.
+.venv/base.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'hashae needs Python 3.11 for development; run: make PYTHON=python3.11')"
+	$(PYTHON) -m venv .venv
+	@echo "installing torch into .venv (once; it is large)"
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt torch==2.13.0
+	@touch $@
+
+.venv/train.stamp: .venv/base.stamp
+	@echo "installing hashae and what training needs into .venv"
+	$(PIP_INSTALL) -e '.[train]'
+	@touch $@
+
+.venv/dev.stamp: .venv/base.stamp
+	@echo "installing hashae and the development tools into .venv"
+	$(PIP_INSTALL) -e '.[dev]'
+	@touch $@ .venv/train.stamp
+
+.venv/bench.stamp: .venv/dev.stamp
+	$(PIP_INSTALL) imagehash
+	@touch $@
+
+demo: .venv/train.stamp
+	@BIN=$(BIN) BUDGET=$(BUDGET) sh benchmarks/demo.sh
+
+# -P keeps the folders indexer/, db/ and cli/ of this checkout off the import path: tests see what a user sees.
+test: .venv/dev.stamp
+	$(BIN)/python -P -m pytest $(PYTEST_ARGS)
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/dev.stamp
+	$(BIN)/python tests/typing_view.py
+	$(BIN)/mypy
+
+bench: .venv/bench.stamp
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/ingest.py
+	$(BIN)/python benchmarks/planted.py
+
+clean:
+	rm -rf build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
+	find benchmarks cli db hashae indexer tests -name __pycache__ -type d -prune -exec rm -rf {} +

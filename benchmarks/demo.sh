@@ -1,0 +1,48 @@
+#!/bin/sh
+# What `make demo` runs: the main job on a sample collection, or on the folder named by PHOTOS.
+# BIN is the folder of the programs, BUDGET the longest time that training may take. All output goes to ./demo.
+set -eu
+
+hashae="$BIN/hashae"
+mkdir -p demo
+
+if [ -n "${PHOTOS:-}" ]; then
+    if [ ! -d "$PHOTOS" ]; then
+        echo "make demo: there is no folder '$PHOTOS'; give a folder of pictures: make demo PHOTOS=folder" >&2
+        exit 2
+    fi
+    pictures=$PHOTOS
+    # A collection for each folder: an encoder learned on one folder of photographs need not suit the next.
+    db="demo/photos-$(printf %s "$(cd "$PHOTOS" && pwd -P)" | cksum | cut -d ' ' -f 1).db"
+else
+    pictures=demo/pictures
+    db=demo/collection.db
+    "$BIN/python" benchmarks/demo.py write "$pictures"
+fi
+
+"$hashae" dedup "$pictures" --db "$db" --budget "$BUDGET" --report demo/report.html
+
+if [ -z "${PHOTOS:-}" ]; then
+    # Nothing has changed since the run above, so this one only prints the same groups for a program to read.
+    "$hashae" dedup "$pictures" --db "$db" --json >demo/report.json
+    echo
+    "$BIN/python" benchmarks/demo.py check demo/report.json "$pictures"
+    query="$hashae query 'demo/pictures/cropped/picture 01.jpg' -k 5 --db $db"
+    next="$hashae dedup ~/Pictures"
+else
+    query="$hashae query A-PICTURE.jpg -k 5 --db $db"
+    next="$hashae dedup '$PHOTOS' --db $db --csv duplicates.csv"
+fi
+
+cat <<TEXT
+
+The report, to open in a browser: demo/report.html
+
+Next:
+  $query
+      the most similar pictures of the collection
+  $hashae stats --db $db
+      what the collection holds and how good its code is
+  $next
+      duplicates in $([ -n "${PHOTOS:-}" ] && echo "the same folder, as a table; only what changed is read again" || echo "your own pictures")
+TEXT
