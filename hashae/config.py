@@ -1,0 +1,163 @@
+"""Settings: small frozen dataclasses that travel with what they made, as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, TypeVar
+
+from hashae.codes import KEY_BITS, check_bits
+from hashae.errors import ConfigError
+
+TRUNKS = ("conv", "dense")
+NOISE_KINDS = ("rising", "constant", "none", "straight-through")
+
+T = TypeVar("T", bound="ModelConfig | TrainConfig")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a model is; enough to build it again.
+
+    Attributes
+    ----------
+    model
+        Name in :data:`hashae.models.MODELS`.
+    bits
+        Code length: a multiple of 8, from 8 to 512.
+    image_shape
+        ``(channels, height, width)`` of canonical images.
+    trunk
+        ``conv`` or ``dense``.
+    width
+        Channels of the first convolution, or a sixteenth of the units of a dense layer.
+    noise
+        ``rising`` (the default of the binary model), ``constant``, ``none`` or ``straight-through``.
+    """
+
+    model: str = "binary"
+    bits: int = 256
+    image_shape: tuple[int, int, int] = (1, 32, 32)
+    trunk: Literal["conv", "dense"] = "conv"
+    width: int = 32
+    noise: Literal["rising", "constant", "none", "straight-through"] = "rising"
+
+    def __post_init__(self) -> None:
+        check_bits(self.bits)
+        object.__setattr__(self, "image_shape", tuple(self.image_shape))
+        if len(self.image_shape) != 3 or min(self.image_shape) < 1:
+            raise ConfigError(f"image_shape is {self.image_shape}; expected (channels, height, width), all positive")
+        if self.trunk not in TRUNKS:
+            raise ConfigError(f"trunk is {self.trunk!r}; expected one of {', '.join(TRUNKS)}")
+        if self.noise not in NOISE_KINDS:
+            raise ConfigError(f"noise is {self.noise!r}; expected one of {', '.join(NOISE_KINDS)}")
+        if self.width < 1:
+            raise ConfigError(f"width is {self.width}; expected at least 1")
+
+    @property
+    def key_bits(self) -> int:
+        """Length of the prefix that addresses the hash table: 64 bits, or all of a shorter code."""
+        return min(self.bits, KEY_BITS)
+
+    def to_json(self) -> str:
+        """Return the settings as JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
+        """Read settings written by :meth:`to_json`; an unknown name is a `ConfigError`."""
+        return _from_dict(cls, values)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained.
+
+    Attributes
+    ----------
+    steps
+        Optimiser steps; with a budget, the most that are made.
+    batch
+        Images in a step; each is seen in two views.
+    budget
+        Seconds the training may take, or None. The number of steps is fitted to it after the first ones are timed.
+    learning_rate
+        Peak of the warm-up and cosine schedule of AdamW.
+    weight_decay
+        Of AdamW.
+    seed
+        Of weights, views, noise and order. With no budget, one seed gives one encoder.
+    sigma
+        Standard deviation of the noise before the sigmoid at the end of training.
+    temperature
+        Of the agreement of two views: smaller looks harder at the most similar other images.
+    reconstruction, agreement, balance, decorrelation
+        Weights of the four terms of the loss.
+    views
+        Strength of the corruptions, from 0 (none) to 1.
+    mirror
+        Let views be mirrored, so that a picture and its mirror image get one code.
+    precision
+        ``auto`` (bfloat16 where the processor has it), ``float32`` or ``bfloat16``.
+    device
+        ``auto`` (CUDA when there), ``cpu`` or ``cuda``.
+    threads
+        CPU threads of torch; None leaves them.
+    checkpoint_every
+        Seconds between checkpoints when a run folder is given.
+    """
+
+    steps: int = 3000
+    batch: int = 256
+    budget: float | None = None
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    seed: int = 0
+    sigma: float = 2.0
+    temperature: float = 0.07
+    reconstruction: float = 1.0
+    agreement: float = 1.0
+    balance: float = 1.0
+    decorrelation: float = 0.3
+    views: float = 1.0
+    mirror: bool = False
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int | None = None
+    checkpoint_every: float = field(default=60.0)
+
+    def __post_init__(self) -> None:
+        positive = ("steps", "learning_rate", "temperature", "checkpoint_every")
+        for name in positive:
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected a positive number")
+        if self.batch < 2:
+            raise ConfigError(f"batch is {self.batch}; expected at least 2, because images are told from each other")
+        if self.budget is not None and not self.budget > 0:
+            raise ConfigError(f"budget is {self.budget} s; expected a positive number of seconds")
+        weights = ("reconstruction", "agreement", "balance", "decorrelation", "sigma", "views", "weight_decay")
+        for name in weights:
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 or more")
+        if self.precision not in {"auto", "float32", "bfloat16"}:
+            raise ConfigError(f"precision is {self.precision!r}; expected auto, float32 or bfloat16")
+        if self.device not in {"auto", "cpu", "cuda"}:
+            raise ConfigError(f"device is {self.device!r}; expected auto, cpu or cuda")
+
+    def to_json(self) -> str:
+        """Return the settings as JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
+        """Read settings written by :meth:`to_json`; an unknown name is a `ConfigError`."""
+        return _from_dict(cls, values)
+
+
+def _from_dict(cls: type[T], values: Mapping[str, Any]) -> T:
+    known = {item.name for item in fields(cls)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ConfigError(f"unknown setting {', '.join(unknown)}; known ones are {', '.join(sorted(known))}")
+    return cls(**values)

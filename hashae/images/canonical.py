@@ -1,0 +1,213 @@
+"""The canonical form: what an encoder sees of a picture.
+
+Measured on photographs, it matters more than the network. Uniform borders are trimmed, so padding and letterboxes
+vanish; the rest is area-resized to the encoder's input; each pixel is replaced by its rank among the pixels of the same
+image, so that brightness, contrast, gamma and every other monotone change of tone vanish too.
+
+The same function runs in training and in use, on batches of thumbs (see :mod:`hashae.images.decode`), in numpy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashae.errors import ConfigError
+
+LEVELS = 256
+
+
+@dataclass(frozen=True)
+class CanonicalForm:
+    """Settings of the canonical form; part of an encoder and of its fingerprint.
+
+    Attributes
+    ----------
+    name
+        ``photo`` (luminance, trim, rank), ``colour`` (RGB in [0, 1]) or ``plain`` (luminance in [0, 1]).
+    size
+        Side of the encoder's input in pixels.
+    thumb
+        Side of the thumb it is made from, at least `size`.
+    channels
+        1 (luminance) or 3 (RGB).
+    trim
+        Cut uniform borders off.
+    rank
+        Replace each value by its rank in the image, 0 darkest to 1 brightest.
+    tolerance
+        Largest range of grey levels, of 255, in a row or column that counts as uniform border.
+    """
+
+    name: str = "photo"
+    size: int = 32
+    thumb: int = 64
+    channels: int = 1
+    trim: bool = True
+    rank: bool = True
+    tolerance: int = 12
+
+    def __post_init__(self) -> None:
+        if self.name not in PRESETS:
+            raise ConfigError(f"canonical form is {self.name!r}; expected one of {', '.join(sorted(PRESETS))}")
+        if not 8 <= self.size <= self.thumb <= 512:
+            raise ConfigError(
+                f"canonical size {self.size} from thumbs of {self.thumb}; expected 8 <= size <= thumb <= 512"
+            )
+        if self.channels not in {1, 3}:
+            raise ConfigError(f"canonical form has {self.channels} channels; expected 1 or 3")
+
+    @classmethod
+    def preset(cls, name: str, size: int = 32) -> CanonicalForm:
+        """Return the form called `name` for encoder inputs of `size` pixels a side.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such form.
+        """
+        settings = PRESETS.get(name)
+        if settings is None:
+            raise ConfigError(f"canonical form is {name!r}; expected one of {', '.join(sorted(PRESETS))}")
+        trim, rank, channels = settings
+        return cls(name=name, size=size, thumb=2 * size, channels=channels, trim=trim, rank=rank)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of one canonical image: ``(channels, size, size)``."""
+        return self.channels, self.size, self.size
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as a JSON-ready dict."""
+        return asdict(self)
+
+    def __call__(self, thumbs: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Bring thumbs into canonical form.
+
+        Parameters
+        ----------
+        thumbs
+            ``uint8 (n, channels, thumb, thumb)``.
+
+        Returns
+        -------
+        float32 of shape (n, channels, size, size), in [0, 1]
+
+        Raises
+        ------
+        ConfigError
+            If the thumbs have another shape or dtype.
+        """
+        expected = (self.channels, self.thumb, self.thumb)
+        if thumbs.dtype != np.uint8 or thumbs.ndim != 4 or thumbs.shape[1:] != expected:
+            raise ConfigError(
+                f"thumbs are {thumbs.dtype} {thumbs.shape}; expected uint8 (n, {', '.join(map(str, expected))})"
+            )
+        box = trim_boxes(thumbs, self.tolerance) if self.trim else None
+        small = area_resize(thumbs, self.size, box)
+        return rank_normalise(small) if self.rank else small / np.float32(255)
+
+
+PRESETS: dict[str, tuple[bool, bool, int]] = {
+    "photo": (True, True, 1),
+    "plain": (False, False, 1),
+    "colour": (False, False, 3),
+}
+"""Name: (trim, rank, channels)."""
+
+
+def trim_boxes(thumbs: NDArray[np.uint8], tolerance: int) -> NDArray[np.int64]:
+    """Find what is left of each thumb when uniform borders are cut off.
+
+    A row belongs to the top border if all its values, and those of every row above it, lie within `tolerance` levels
+    of each other *and* of the first row's middle; the other sides alike. At least a quarter of each side is kept: a
+    picture that is uniform almost everywhere is left alone.
+
+    Returns
+    -------
+    int64 of shape (n, 4)
+        Top, bottom, left, right; bottom and right exclusive.
+    """
+    grey = thumbs if thumbs.shape[1] == 1 else thumbs.mean(axis=1, keepdims=True).astype(np.uint8)
+    grey = grey[:, 0]
+    side = grey.shape[1]
+    out = np.empty((len(grey), 4), np.int64)
+    for axis in (0, 1):
+        low = grey.min(axis=2 - axis).astype(np.int16)  # (n, side): of each row, then of each column
+        high = grey.max(axis=2 - axis).astype(np.int16)
+        for end in (0, 1):
+            lows, highs = (low, high) if end == 0 else (low[:, ::-1], high[:, ::-1])
+            spread = np.maximum.accumulate(highs, axis=1) - np.minimum.accumulate(lows, axis=1)
+            border = (spread <= tolerance).sum(axis=1)
+            out[:, 2 * axis + end] = border if end == 0 else side - border
+        start, stop = out[:, 2 * axis], out[:, 2 * axis + 1]
+        too_small = stop - start < side // 4
+        start[too_small], stop[too_small] = 0, side
+    return out
+
+
+def area_weights(start: NDArray[np.int64], stop: NDArray[np.int64], side: int, size: int) -> NDArray[np.float32]:
+    """Return matrices that average `side` pixels, cut to ``start:stop``, into `size` cells of equal width.
+
+    Returns
+    -------
+    float32 of shape (n, size, side)
+        Each row sums to 1: the share of each source pixel in the cell.
+    """
+    edges = start[:, None] + (stop - start)[:, None] * np.arange(size + 1) / size  # (n, size + 1)
+    pixels = np.arange(side)
+    overlap = np.minimum(edges[:, 1:, None], pixels + 1) - np.maximum(edges[:, :-1, None], pixels)
+    weights = np.clip(overlap, 0, None)
+    return (weights / weights.sum(axis=2, keepdims=True)).astype(np.float32)
+
+
+def area_resize(thumbs: NDArray[np.uint8], size: int, boxes: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+    """Average each thumb, or its box (see :func:`trim_boxes`), into ``size x size`` cells.
+
+    Returns
+    -------
+    float32 of shape (n, channels, size, size), in [0, 255]
+    """
+    side = thumbs.shape[-1]
+    if boxes is None:
+        boxes = np.array([[0, side, 0, side]])
+    rows = area_weights(boxes[:, 0], boxes[:, 1], side, size)[:, None]  # (n, 1, size, side)
+    columns = area_weights(boxes[:, 2], boxes[:, 3], side, size)[:, None].swapaxes(2, 3)  # (n, 1, side, size)
+    resized: NDArray[np.float32] = rows @ thumbs.astype(np.float32) @ columns
+    return resized
+
+
+def rank_normalise(images: NDArray[np.float32], smoothing: int = 2) -> NDArray[np.float32]:
+    """Replace each value by its rank among the values of its own image and channel.
+
+    Values are rounded to 256 levels; equal levels share the middle of their ranks, and the histogram is smoothed over
+    ``2 * smoothing + 1`` levels, so that faint noise in a flat area is not blown up into full contrast.
+
+    Parameters
+    ----------
+    images
+        ``float32 (n, channels, size, size)`` in [0, 255].
+    smoothing
+        Levels to either side that share their ranks.
+
+    Returns
+    -------
+    float32 of the same shape, in [0, 1]; a uniform image becomes 0.5 everywhere
+    """
+    flat = images.reshape(images.shape[0] * images.shape[1], -1)
+    levels = np.clip(np.rint(flat), 0, LEVELS - 1).astype(np.int64)
+    offsets = np.arange(len(flat))[:, None] * LEVELS
+    counts = np.bincount((levels + offsets).reshape(-1), minlength=len(flat) * LEVELS).reshape(len(flat), LEVELS)
+    total = np.cumsum(counts, axis=1, dtype=np.float32)
+    middle = total - counts * np.float32(0.5)
+    # The mean of the cumulative histogram over a window is the cumulative histogram of the smoothed counts.
+    padded = np.pad(middle, ((0, 0), (smoothing, smoothing)), mode="edge")
+    padded[:, :smoothing] = 0
+    padded[:, LEVELS + smoothing :] = flat.shape[1]
+    window = 2 * smoothing + 1
+    running = np.cumsum(np.pad(padded, ((0, 0), (1, 0))), axis=1, dtype=np.float64)
+    ranks = ((running[:, window:] - running[:, :-window]) / (window * flat.shape[1])).astype(np.float32)
+    return np.take_along_axis(ranks, levels, axis=1).reshape(images.shape)

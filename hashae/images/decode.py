@@ -1,0 +1,198 @@
+"""Turn the bytes of a file into a small square picture, cheaply.
+
+Everything after this works on a *thumb*: the whole picture squeezed into ``side x side`` pixels. A JPEG is decoded at
+the smallest of its built-in scales (1, 1/2, 1/4, 1/8) that is still large enough, which makes a 12-megapixel photograph
+as cheap as a small one.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from hashae.errors import ImageError
+
+# Formats whose decoders are Pillow's own and start no other program (EPS would start Ghostscript).
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "TGA", "ICO", "JPEG2000", "MPO", "HEIF", "AVIF")
+
+MAX_PIXELS = 178_956_970
+"""Largest width x height that is decoded; Pillow's own limit against decompression bombs."""
+
+MAX_BYTES = 1 << 30
+"""Largest file that is read into memory."""
+
+_ORIENTATION = 0x0112
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What decoders are known to raise on damaged files; anything else is a fault of ours and must be seen.
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError)
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedImage:
+    """A decoded picture.
+
+    Attributes
+    ----------
+    thumb
+        ``uint8 (channels, side, side)``, the whole picture, upright, 0 black to 255 white; 1 or 3 channels.
+    width, height
+        Pixels of the original, after EXIF orientation.
+    format
+        Pillow's name of the file format, for example ``JPEG``.
+    """
+
+    thumb: NDArray[np.uint8]
+    width: int
+    height: int
+    format: str
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Read a whole file.
+
+    Raises
+    ------
+    ImageError
+        If it is missing, empty, unreadable or larger than `MAX_BYTES`.
+    """
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_BYTES:
+                raise ImageError(path, f"file of {size:,} bytes; the limit is {MAX_BYTES:,}")
+            data = file.read()
+    except FileNotFoundError as error:
+        raise ImageError(path, "no such file") from error
+    except IsADirectoryError as error:
+        raise ImageError(path, "is a folder, not an image") from error
+    except ImageError:
+        raise
+    except OSError as error:
+        raise ImageError(path, f"cannot be read ({error.strerror or error})") from error
+    if not data:
+        raise ImageError(path, "empty file (0 bytes)")
+    return data
+
+
+@contextmanager
+def large_images_allowed() -> Iterator[None]:
+    """Silence Pillow's warning between half of `MAX_PIXELS` and `MAX_PIXELS`: such photographs are ordinary today."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
+
+
+def decode(data: bytes, path: str | Path, *, side: int, channels: int = 1) -> DecodedImage:
+    """Decode an image file held in memory.
+
+    Parameters
+    ----------
+    data
+        The bytes of the file.
+    path
+        Named in errors; nothing is read from it.
+    side
+        Width and height of the thumb in pixels.
+    channels
+        1 for luminance (ITU-R 601), 3 for RGB.
+
+    Raises
+    ------
+    ImageError
+        If the bytes are no image, are damaged or truncated, or hold more than `MAX_PIXELS` pixels.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise ImageError(path, _too_large(width, height))
+            name = image.format or "unknown"
+            # Twice the side keeps enough detail for the border trim and for the area resize after it.
+            image.draft("L" if channels == 1 else "RGB", (2 * side, 2 * side))
+            orientation = image.getexif().get(_ORIENTATION, 1)
+            image.load()
+            small = _to_mode(image, "L" if channels == 1 else "RGB", side)
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError(path, _what_it_is(data)) from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(path, f"image has too many pixels; the limit is {MAX_PIXELS:,}") from error
+    except _DAMAGE as error:
+        raise ImageError(path, _damage(error)) from error
+    if orientation in _TRANSPOSE:
+        small = small.transpose(_TRANSPOSE[orientation])
+        if orientation >= 5:
+            width, height = height, width
+    pixels = np.asarray(small, np.uint8)
+    thumb = pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return DecodedImage(thumb, width, height, name)
+
+
+def _to_mode(image: Image.Image, mode: str, side: int) -> Image.Image:
+    """Return `image` area-resized to ``side x side`` in `mode`, transparency laid on white."""
+    if image.mode.startswith(("I", "F")):
+        image = _to_eight_bits(image)
+    elif image.mode in {"P", "PA", "LA", "RGBA", "La", "RGBa"} or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    factor = min(image.width, image.height) // (2 * side)
+    if factor > 1 and image.mode not in {"1", "P"}:
+        image = image.reduce(factor)
+    if image.mode != mode:
+        image = image.convert(mode)
+    return image.resize((side, side), Image.Resampling.BOX)
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """Scale 16-bit, 32-bit and float greys to 0..255; ``convert`` would clip them to white."""
+    values = np.asarray(image).astype(np.float32)
+    values = np.nan_to_num(values, posinf=0, neginf=0)
+    if image.mode.startswith("I;16") or (values.min() >= 0 and 255 < values.max() <= 65535):
+        scaled = values / 257
+    elif values.min() >= 0 and values.max() <= 255:
+        scaled = values * (255 if values.max() <= 1 else 1)
+    else:
+        scaled = (values - values.min()) * (255 / max(float(np.ptp(values)), 1e-12))
+    return Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8))
+
+
+def _too_large(width: int, height: int) -> str:
+    return f"{width} x {height} pixels; the limit is {MAX_PIXELS:,} in all"
+
+
+def _what_it_is(data: bytes) -> str:
+    head = data[:512]
+    if head.lstrip()[:1] in {b"<", b"{"} or all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
+        return "not an image (the file holds text)"
+    if not any(head):
+        return "not an image (the file starts with zeros)"
+    if head[4:8] == b"ftyp" and head[8:12] in {b"heic", b"heix", b"mif1", b"avif", b"msf1", b"hevc"}:
+        return "HEIF or AVIF image; run: pip install 'hashae[heif]'"
+    return "not an image of a known format"
+
+
+def _damage(error: BaseException) -> str:
+    text = str(error).lower()
+    if isinstance(error, MemoryError):
+        return "image does not fit into memory"
+    if "truncated" in text or "unexpected end" in text or isinstance(error, EOFError):
+        return "truncated image"
+    return f"damaged image ({str(error) or type(error).__name__})"

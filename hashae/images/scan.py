@@ -1,0 +1,131 @@
+"""Find the pictures of a folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hashae.errors import SourceError
+
+EXTENSIONS = frozenset(
+    """.jpg .jpeg .jpe .jfif .png .gif .bmp .dib .tif .tiff .webp .ppm .pgm .pbm .pnm .tga .ico .jp2 .j2k
+    .heic .heif .avif .mpo .apng""".split()
+)
+"""File name endings, lower case, that are looked at. What is inside decides: see :mod:`hashae.images.decode`."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file whose name says picture.
+
+    Attributes
+    ----------
+    path
+        Absolute path.
+    relative
+        Path below the scanned folder, with ``/`` between its parts.
+    size
+        Bytes.
+    mtime_ns
+        Modification time in nanoseconds since 1970.
+    """
+
+    path: str
+    relative: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that could not be looked at, and why."""
+
+    path: str
+    relative: str
+    reason: str
+
+
+def check_folder(folder: str | Path) -> Path:
+    """Return the absolute folder, or say why it cannot be scanned.
+
+    Raises
+    ------
+    SourceError
+        If the folder is missing, is a file, or cannot be listed.
+    """
+    path = Path(os.path.abspath(folder))
+    try:
+        if not stat.S_ISDIR(path.stat().st_mode):
+            raise SourceError(f"{path} is a file; expected a folder of pictures")
+        with os.scandir(path):
+            return path
+    except FileNotFoundError as error:
+        raise SourceError(f"{path} does not exist; expected a folder of pictures") from error
+    except PermissionError as error:
+        raise SourceError(f"{path} cannot be listed (permission denied); allow reading or choose another") from error
+    except SourceError:
+        raise
+    except OSError as error:
+        raise SourceError(f"{path} cannot be listed ({error.strerror or error})") from error
+
+
+def scan(folder: str | Path, on_problem: Callable[[Problem], None] | None = None) -> Iterator[FoundFile]:
+    """Walk a folder and yield its pictures.
+
+    The order is that of the sorted names, folder by folder, so two scans of one tree agree on every machine.
+    Folders and files whose names start with a dot are skipped. Links are followed; a folder that was seen before
+    (a loop, or two links to one place) is not entered again. Only regular files are yielded: a FIFO or a device
+    named ``.jpg`` is a problem, not a hang.
+
+    Parameters
+    ----------
+    folder
+        Where to start.
+    on_problem
+        Called for each folder that cannot be listed and each broken link; None ignores them.
+
+    Raises
+    ------
+    SourceError
+        If `folder` itself is missing or cannot be listed.
+    """
+    root = check_folder(folder)
+    top = os.stat(root)
+    seen = {(top.st_dev, top.st_ino)}
+    pending = [("", str(root))]
+    report = on_problem or (lambda _problem: None)
+    while pending:
+        relative, path = pending.pop()
+        try:
+            with os.scandir(path) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            report(Problem(path, relative, f"folder cannot be listed ({error.strerror or error})"))
+            continue
+        below = []
+        for entry in listed:
+            if entry.name.startswith("."):
+                continue
+            name = f"{relative}/{entry.name}" if relative else entry.name
+            candidate = os.path.splitext(entry.name)[1].lower() in EXTENSIONS
+            try:
+                if not candidate and not entry.is_dir():
+                    continue
+                status = entry.stat()
+            except OSError as error:
+                broken = "broken link" if entry.is_symlink() else str(error.strerror or error)
+                if candidate:
+                    report(Problem(entry.path, name, broken))
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                if (status.st_dev, status.st_ino) not in seen:
+                    seen.add((status.st_dev, status.st_ino))
+                    below.append((name, entry.path))
+            elif stat.S_ISREG(status.st_mode):
+                yield FoundFile(entry.path, name, status.st_size, status.st_mtime_ns)
+            else:
+                report(Problem(entry.path, name, "not a regular file (a pipe, socket or device)"))
+        pending.extend(reversed(below))

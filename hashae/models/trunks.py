@@ -1,0 +1,106 @@
+"""The layers below and above the code: dense or convolutional. Shapes are at the end of the lines."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def build_trunk(kind: str, image_shape: tuple[int, int, int], width: int) -> tuple[nn.Module, int]:
+    """Return the layers from image to features, and the number of features.
+
+    Parameters
+    ----------
+    kind
+        ``conv`` or ``dense``.
+    image_shape
+        ``(channels, height, width)``.
+    width
+        Channels of the first convolution; a dense layer has 16 times as many units.
+    """
+    channels, height, wide = image_shape
+    if kind == "dense":
+        units = 16 * width
+        layers = nn.Sequential(
+            nn.Flatten(),  # (n, c * h * w)
+            nn.Linear(channels * height * wide, units),
+            nn.BatchNorm1d(units),
+            nn.ReLU(),  # (n, units)
+            nn.Linear(units, units),
+            nn.BatchNorm1d(units),
+            nn.ReLU(),  # (n, units)
+        )
+        return layers, units
+    # Each stage halves the side; the kernels of the strided convolutions are multiples of the stride.
+    layers = nn.Sequential(
+        nn.Conv2d(channels, width, 4, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),  # (n, w, h/2, w/2)
+        ResidualBlock(width),
+        nn.Conv2d(width, 2 * width, 4, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(2 * width),
+        nn.ReLU(),  # (n, 2w, h/4, w/4)
+        ResidualBlock(2 * width),
+        nn.Conv2d(2 * width, 4 * width, 4, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(4 * width),
+        nn.ReLU(),  # (n, 4w, h/8, w/8)
+        ResidualBlock(4 * width),
+        nn.Flatten(),
+    )
+    with torch.no_grad():
+        layers.eval()
+        features = layers(torch.zeros(1, *image_shape)).shape[1]
+        layers.train()
+    return layers, features
+
+
+def build_decoder(kind: str, latent: int, image_shape: tuple[int, int, int], width: int) -> nn.Module:
+    """Return the layers from latent ``(n, latent)`` to image logits ``(n, channels, height, width)``."""
+    channels, height, wide = image_shape
+    if kind == "dense":
+        units = 16 * width
+        return nn.Sequential(
+            nn.Linear(latent, units),
+            nn.ReLU(),  # (n, units)
+            nn.Linear(units, channels * height * wide),
+            nn.Unflatten(1, image_shape),
+        )
+    small = (2 * width, -(-height // 4), -(-wide // 4))
+    return nn.Sequential(
+        nn.Linear(latent, small[0] * small[1] * small[2]),
+        nn.ReLU(),
+        nn.Unflatten(1, small),  # (n, 2w, h/4, w/4)
+        nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1),
+        nn.ReLU(),  # (n, w, h/2, w/2)
+        nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1),
+        _CropTo(height, wide),  # (n, c, h, w)
+    )
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside a short cut (He et al. 2016), shapes kept."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``relu(x + inner(x))``, same shape."""
+        return torch.relu(x + self.inner(x))
+
+
+class _CropTo(nn.Module):
+    """Cut what the doubling of an odd side made too large."""
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.height, self.width = height, width
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :, : self.height, : self.width]

@@ -1,0 +1,280 @@
+"""The training loop.
+
+One step, in order: set the rate and the noise, take a batch of views, forward, loss, check, backward, clip, step, log.
+
+    hashae train FOLDER -o encoder.onnx --budget 2m
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hashae.config import TrainConfig
+from hashae.errors import ConfigError, TrainingDiverged
+from hashae.images.canonical import CanonicalForm
+from hashae.models.base import HashModel, LossWeights, Views
+from hashae.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from hashae.training.dataset import MIN_IMAGES, TrainingImages
+from hashae.training.log import RunLog
+from hashae.training.schedule import learning_rate, noise_sigma
+from hashae.training.views import ViewMaker
+
+TIMED_STEPS = 8
+"""Steps that are timed before the number of steps is fitted to a budget."""
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one step looked like.
+
+    Attributes
+    ----------
+    step, steps
+        Steps done and planned.
+    loss
+        Total loss of this batch.
+    terms
+        Its unweighted terms.
+    sigma
+        Standard deviation of the noise.
+    rate
+        Learning rate.
+    balance
+        Mean over bits of ``|2 * mean - 1|`` in this batch: 0 balanced, 1 stuck.
+    seconds
+        Since training began.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    terms: dict[str, float]
+    sigma: float
+    rate: float
+    balance: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a training ended.
+
+    Attributes
+    ----------
+    steps
+        Steps made.
+    images
+        Number of training images.
+    loss
+        Mean total loss of the last twentieth of the steps.
+    seconds
+        Wall-clock time.
+    """
+
+    steps: int
+    images: int
+    loss: float
+    seconds: float
+
+
+def train(
+    model: HashModel,
+    images: TrainingImages | NDArray[np.uint8],
+    config: TrainConfig | None = None,
+    *,
+    form: CanonicalForm | None = None,
+    run: Path | None = None,
+    resume: bool = False,
+    on_step: Callable[[StepReport], None] | None = None,
+) -> TrainResult:
+    """Train a model in place.
+
+    Parameters
+    ----------
+    model
+        From :func:`hashae.models.create_model`; moved to the device of the training and back to the CPU.
+    images
+        Training images, or ``uint8 (n, [channels,] side, side)``.
+    config
+        Settings; None takes the defaults.
+    form
+        Canonical form; None takes ``photo`` for the model's image size, or ``plain`` if `images` is an array.
+    run
+        Folder for checkpoints, ``log.jsonl`` and, when TensorBoard is installed, its event files; None writes nothing.
+    resume
+        Go on from the checkpoint in `run`.
+    on_step
+        Called after every step.
+
+    Raises
+    ------
+    ConfigError
+        If model, images and canonical form do not fit each other.
+    CheckpointError
+        If `resume` finds no checkpoint, or one of another model.
+    TrainingDiverged
+        If the loss is not finite.
+    """
+    config = config or TrainConfig()
+    images, form = _check_inputs(model, images, form)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    device = _device(config)
+    torch.manual_seed(config.seed)
+    # Channels last: the memory layout that the fast convolution kernels want.
+    model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    # The fused optimiser updates all weights in one pass over memory.
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
+    done = Progress(step=0, steps=config.steps, seconds=0.0)
+    if resume:
+        done = load_checkpoint(run, model, optimiser)
+    views = ViewMaker(images, form, config.views, config.mirror)
+    started = time.monotonic() - done.seconds
+    saved = time.monotonic()
+    step, steps, history = done.step, done.steps, []
+    half = _bfloat16(config, device)
+    with RunLog(run, config) as log:
+        timed_from, timed_at = step, time.monotonic()
+        batches = _batches(views, config, step, ahead=device.type == "cuda")
+        while step < steps:
+            batch = next(batches)
+            progress = step / steps
+            rate = learning_rate(progress, config.learning_rate)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            sigma = noise_sigma(progress, config.sigma, model.config.noise)
+            weights = LossWeights(
+                config.reconstruction, config.agreement, config.balance, config.decorrelation, config.temperature, sigma
+            )
+            moved = Views(*(part.to(device) for part in (batch.clean, batch.first, batch.second)))
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                losses = model.loss(moved, weights)
+            loss = float(losses.total.detach())
+            if not math.isfinite(loss):
+                raise TrainingDiverged(
+                    f"the loss is {loss} at step {step} with learning rate {rate:.2g} and noise {sigma:.2f}; "
+                    "try a smaller learning_rate, or precision='float32'"
+                )
+            optimiser.zero_grad(set_to_none=True)
+            losses.total.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+            optimiser.step()
+            step += 1
+            history.append(loss)
+            elapsed = time.monotonic() - started
+            if config.budget is not None:
+                pace = (time.monotonic() - timed_at) / (step - timed_from)
+                steps = _fit_steps(config, step, steps, elapsed, pace, step - timed_from)
+            terms = {name: float(value.detach()) for name, value in losses.terms.items()}
+            report = StepReport(step, steps, loss, terms, sigma, rate, log.bit_balance(model, batch, step), elapsed)
+            log.write(report)
+            if on_step:
+                on_step(report)
+            if run is not None and (time.monotonic() - saved > config.checkpoint_every or step >= steps):
+                save_checkpoint(run, model, optimiser, config, Progress(step, steps, elapsed))
+                saved = time.monotonic()
+    model.to("cpu").eval()
+    model.fit_threshold(_logits(model, views))
+    tail = history[-max(len(history) // 20, 1) :] or [math.nan]
+    return TrainResult(step, len(images), float(np.mean(tail)), time.monotonic() - started)
+
+
+def _check_inputs(
+    model: HashModel, images: TrainingImages | NDArray[np.uint8], form: CanonicalForm | None
+) -> tuple[TrainingImages, CanonicalForm]:
+    size = model.config.image_shape[-1]
+    if isinstance(images, np.ndarray):
+        images = TrainingImages.from_array(images)
+        channels, side = images.pixels.shape[1], images.pixels.shape[-1]
+        form = form or CanonicalForm(
+            name="plain" if channels == 1 else "colour",
+            size=size,
+            thumb=side,
+            channels=channels,
+            trim=False,
+            rank=False,
+        )
+    form = form or CanonicalForm.preset("photo", size)
+    if form.shape != model.config.image_shape:
+        raise ConfigError(f"the canonical form gives images {form.shape}; the model takes {model.config.image_shape}")
+    side = images.pixels.shape[-1]
+    if images.pixels.shape[1] != form.channels or side % form.thumb:
+        raise ConfigError(
+            f"training images are {images.pixels.shape[1:]}; expected {form.channels} channels and a side that is a "
+            f"multiple of the thumb, {form.thumb}"
+        )
+    if len(images) < MIN_IMAGES:
+        raise ConfigError(f"{len(images)} images given; learning a code needs at least {MIN_IMAGES}")
+    return images, form
+
+
+def _device(config: TrainConfig) -> torch.device:
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device is cuda, but torch sees no CUDA device here; use device='auto' or 'cpu'")
+    if config.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(config.device)
+
+
+def _bfloat16(config: TrainConfig, device: torch.device) -> bool:
+    if config.precision != "auto":
+        return config.precision == "bfloat16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    # Without the instructions, bfloat16 is emulated and slower than float32.
+    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return bool(native())
+
+
+def _fit_steps(config: TrainConfig, step: int, steps: int, elapsed: float, pace: float, timed: int) -> int:  # noqa: PLR0917
+    """Fit the number of steps to what is left of the budget, from the seconds a step takes; again every 50 steps."""
+    assert config.budget is not None
+    if timed == TIMED_STEPS or (timed > TIMED_STEPS and timed % 50 == 0):
+        return min(config.steps, step + math.floor(max(0.0, config.budget - elapsed) / pace))
+    return min(steps, step) if elapsed >= config.budget else steps
+
+
+def _batch(views: ViewMaker, config: TrainConfig, step: int) -> Views:
+    """Return the batch of one step; it depends on seed and step only, so a resumed run sees what it would have seen."""
+    n = len(views.images)
+    size = min(config.batch, n)
+    epoch, place = divmod(step, n // size)
+    order = np.random.default_rng([config.seed, 0, epoch]).permutation(n)
+    return views.batch(order[place * size : (place + 1) * size], np.random.default_rng([config.seed, 1, step]))
+
+
+def _batches(views: ViewMaker, config: TrainConfig, step: int, *, ahead: bool) -> Iterator[Views]:
+    """Yield batches from `step` on; `ahead` makes each in another thread while the model learns from the one before.
+
+    That pays beside a GPU. On a CPU the two would fight for the same cores, and torch's thread pools with them.
+    """
+    if not ahead:
+        while True:
+            yield _batch(views, config, step)
+            step += 1
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(_batch, views, config, step)
+        while True:
+            step += 1
+            ready, pending = pending.result(), pool.submit(_batch, views, config, step)
+            yield ready
+
+
+def _logits(model: HashModel, views: ViewMaker, limit: int = 4096) -> Tensor:
+    """Return logits of the clean training images, at most `limit` of them."""
+    rows = np.arange(min(len(views.images), limit))
+    with torch.no_grad():
+        parts = [model.encode(torch.from_numpy(views.clean(rows[i : i + 256]))) for i in range(0, len(rows), 256)]
+    return torch.cat(parts).float()
