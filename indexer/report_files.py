@@ -99,7 +99,7 @@ def write_html(report: DedupReport, path: Path, thumbnail: Callable[[str], bytes
 
 
 def write_csv(report: DedupReport, path: Path) -> None:
-    r"""Write a report as CSV in UTF-8: a header line, then one line an image.
+    r"""Write a report as CSV (RFC 4180) in UTF-8: a header line, then one line an image.
 
     Columns are ``group``, ``group_tier`` and the fields of `ReportImage`. Bytes of a file name that are no text appear
     as ``\udc80`` to ``\udcff``; the JSON file gives such names back exactly.
@@ -120,7 +120,8 @@ def write_csv(report: DedupReport, path: Path) -> None:
     """
     columns = ["group", "group_tier", *(field.name for field in fields(ReportImage))]
     with _replacing(path) as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        # line ends stay CRLF: with another one, csv leaves a carriage return inside a file name unquoted
+        writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(report.rows())
 

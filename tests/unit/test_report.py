@@ -1,0 +1,320 @@
+import base64
+import csv
+import dataclasses
+import errno
+import json
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hashae.errors import ConfigError, HashaeError, ImageError
+from hashae.indexer.report import TIER_TITLES, DedupReport, Failure, ReportGroup, ReportImage
+from hashae.indexer.report_files import (
+    GROUP_IMAGES,
+    PAGE_GROUPS,
+    human_size,
+    write_csv,
+    write_html,
+    write_json,
+)
+
+JPEG = b"\xff\xd8 not really a picture"
+
+
+def image(number, path=None, *, size=1000, distance=0, tier="bytes", keep=False, reason="because"):
+    path = f"/photos/{number}.jpg" if path is None else path
+    return ReportImage(number, path, size, 640, 480, "JPEG", 1_500_000_000.0, distance, tier, keep, reason)
+
+
+def group(number, *others, keeper=None):
+    keeper = keeper or image(number * 1000, keep=True, tier=others[-1].tier, reason="largest resolution")
+    far = max(other.distance for other in others)
+    return ReportGroup(number, others[-1].tier, (keeper, *others), keeper.id, far)
+
+
+def report(*groups, failures=(), **changes):
+    whole = DedupReport(
+        "/data/photos.hashae", "/photos", "photo-256", 256, 33, 1204, "2025-03-09T17:42:10+00:00", groups, failures
+    )
+    return dataclasses.replace(whole, **changes)
+
+
+SAMPLE = report(
+    group(1, image(1, size=2_000_000), image(2, tier="near", distance=14, size=500_000)),
+    dataclasses.replace(group(2, image(3, tier="code")), chained=True),
+    failures=(Failure("/photos/bad.jpg", "truncated file"),),
+)
+
+
+class Page(HTMLParser):
+    """Collects what a browser would make of a page: elements with their attributes, and the text."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.elements = []
+        self.text = ""
+        self.feed(source)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if tag in {"td", "th", "p", "button"}:
+            self.text += " "
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, tag, name=None):
+        found = [attrs for element, attrs in self.elements if element == tag]
+        return found if name is None else [attrs for attrs in found if attrs.get("class") == name]
+
+
+@pytest.fixture
+def page(tmp_path):
+    def write(whole, thumbnail=lambda path: JPEG):
+        target = tmp_path / "report.html"
+        write_html(whole, target, thumbnail)
+        return Page(target.read_text("utf-8"))
+
+    return write
+
+
+def test_page_shows_summary_groups_and_failures(page):
+    shown = page(SAMPLE)
+    text = " ".join(shown.text.split())
+    assert "1,204" in text
+    assert "photo-256" in text
+    assert "2025-03-09 17:42 UTC" in text
+    assert "same bytes 0 1 2.0 MB" in text  # groups, spare images and bytes of the tier
+    assert "within radius 1 1 500.0 kB" in text
+    assert "all 2 3 2.5 MB" in text
+    assert "14 of 256 bits differ" in text
+    assert "diameter 14 of 256 bits" in text
+    assert "✓ Keep largest resolution /photos/1000.jpg copy 640 × 480" in text
+    assert "640 × 480, JPEG, 500.0\u00a0kB" in shown.text
+    assert "2017-07-14 02:40" in text
+    assert "bad.jpg copy truncated file" in text
+    assert len(shown.all("span", "chain")) == 1
+    assert len(shown.all("li", "keep")) == 2
+    assert all(title in text for title in TIER_TITLES.values())
+
+
+def test_page_carries_its_pictures_and_asks_no_host(page):
+    shown = page(SAMPLE)
+    expected = "data:image/jpeg;base64," + base64.b64encode(JPEG).decode()
+    assert [attrs["src"] for attrs in shown.all("img")] == [expected] * 5
+    addresses = [a[key] for _, a in shown.elements for key in ("src", "href", "srcset", "action", "data") if key in a]
+    assert all(address.startswith(("data:", "file:///", "#")) for address in addresses)
+    assert not re.search(r"https?:|url\(|@import", shown.text)
+    policy = next(a["content"] for a in shown.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
+    assert "unsafe" not in policy
+
+
+@pytest.mark.parametrize("gone", [lambda path: None, pytest.param("raise", id="unreadable")])
+def test_picture_that_is_gone_leaves_a_box(page, gone):
+    def unreadable(path):
+        raise ImageError(path, "truncated file")
+
+    shown = page(SAMPLE, unreadable if gone == "raise" else gone)
+    assert not shown.all("img")
+    assert shown.text.count("No preview: the file is gone or cannot be read") == 5
+
+
+def test_empty_report_is_friendly(page):
+    assert "No duplicates found" in page(report()).text
+    assert "There was no image to look at" in page(report(images=0)).text
+    shown = page(report(failures=(Failure("/photos/bad.jpg", "empty file"),)))
+    assert "No duplicates found" in shown.text
+    assert "empty file" in shown.text
+
+
+def test_large_group_is_cut_and_says_so(page):
+    asked = []
+
+    def thumbnail(path):
+        asked.append(path)
+        return JPEG
+
+    shown = page(report(group(1, *(image(n, tier="code") for n in range(1, 60)))), thumbnail)
+    assert len(shown.all("img")) == GROUP_IMAGES == len(asked)
+    assert "and 36 more images; the CSV and JSON reports list all 60." in shown.text
+
+
+@pytest.mark.parametrize("count", [PAGE_GROUPS, PAGE_GROUPS + 3])
+def test_groups_after_the_first_page_wait_in_templates(page, count):
+    shown = page(report(*(group(n, image(n)) for n in range(1, count + 1))), lambda path: None)
+    assert len(shown.all("article")) == count
+    assert len(shown.all("template")) == count - PAGE_GROUPS
+    assert len(shown.all("noscript")) == (count > PAGE_GROUPS)
+    assert len(shown.all("main")) == 1
+
+
+def test_names_are_text_and_never_markup(page):
+    evil = "/photos/<img src=x onerror=alert(1)>.jpg"
+    whole = report(
+        group(1, image(1, evil, reason="<script>alert(2)</script>")),
+        failures=(Failure("/photos/\"'><b onclick=alert(3)>.png", "</table><script>"),),
+        encoder="</style><script>",
+        folder='/"><svg onload=alert(4)>',
+    )
+    shown = page(whole)
+    assert "<img src=x onerror=alert(1)>.jpg" in shown.text
+    assert len(shown.all("img")) == 2
+    assert len(shown.all("script")) == 1
+    assert not [name for _, attrs in shown.elements for name in attrs if name.startswith("on")]
+
+
+def test_invisible_and_undecodable_names_are_written_out(page):
+    turned, broken = "/photos/gpj\u202egnp.exe", os.fsdecode(b"/photos/caf\xe9.jpg")
+    shown = page(report(group(1, image(1, turned), image(2, broken), image(3, "/photos/தமிழ் 👩\u200d🚀.jpg"))))
+    assert "gpj\\u202egnp.exe" in shown.text
+    assert "caf\\udce9.jpg" in shown.text
+    assert "தமிழ் 👩\u200d🚀.jpg" in shown.text
+    # what is copied is the real name; a name that is no text cannot be copied at all
+    buttons = shown.all("button", "copy")
+    assert len(buttons) == 3
+    assert [json.loads(attrs["data-path"]) for attrs in buttons if "data-path" in attrs] == [turned]
+    assert "file:///photos/caf%E9.jpg" in [attrs["href"] for attrs in shown.all("a", "thumb")]
+
+
+# every code point but NUL, which no file system allows; lone surrogates stand for names that are no text
+NASTY = st.text(st.characters(exclude_categories=(), exclude_characters="\0"), max_size=20) | st.text(
+    st.sampled_from("/<>&\"'\\{}%\r\n\u2066")
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(name=NASTY)
+def test_any_name_gives_complete_files(tmp_path_factory, name):
+    folder = tmp_path_factory.mktemp("nasty")
+    whole = report(group(1, image(1, name, reason=name)), failures=(Failure(name, name),), folder=name)
+    write_html(whole, folder / "a.html", lambda path: None)
+    shown = Page((folder / "a.html").read_text("utf-8"))
+    assert len(shown.all("li")) == 2
+    assert len(shown.all("script")) == 1
+    write_csv(whole, folder / "a.csv")
+    with (folder / "a.csv").open(encoding="utf-8", newline="") as file:
+        assert list(csv.DictReader(file))[1]["path"] == name.encode("utf-8", "backslashreplace").decode()
+    write_json(whole, folder / "a.json")
+    read = json.loads((folder / "a.json").read_text("utf-8"))["groups"][0]["images"][1]["path"]
+    assert read.encode("utf-16", "surrogatepass") == name.encode("utf-16", "surrogatepass")
+
+
+def test_dates_outside_the_calendar_do_not_stop_the_page(page):
+    images = [dataclasses.replace(image(n), modified=when) for n, when in enumerate((-1.0, 1e30, float("nan")))]
+    shown = page(report(group(1, *images)))
+    assert "1969-12-31 23:59" in shown.text
+    assert shown.text.count("unknown date") == 2
+
+
+def test_csv_round_trip(tmp_path):
+    target = tmp_path / "report.csv"
+    write_csv(SAMPLE, target)
+    with target.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = [field.name for field in dataclasses.fields(ReportImage)]
+    assert list(rows[0]) == ["group", "group_tier", *names]
+    assert rows == [{key: str(value) for key, value in row.items()} for row in SAMPLE.rows()]
+    write_csv(report(), target)
+    assert target.read_text("utf-8") == ",".join(["group", "group_tier", *names]) + "\n"  # CRLF, read as text
+
+
+def test_json_round_trip(tmp_path):
+    target = tmp_path / "report.json"
+    write_json(SAMPLE, target)
+    text = target.read_text("utf-8")
+    assert json.loads(text) == json.loads(json.dumps(SAMPLE.to_dict()))
+    assert text.startswith('{\n  "schema": 1,\n')
+    broken = os.fsdecode(b"/photos/caf\xe9.jpg")
+    write_json(report(group(1, image(1, broken))), target)
+    assert json.loads(target.read_text("utf-8"))["groups"][0]["images"][1]["path"] == broken
+
+
+def test_interrupted_page_leaves_the_older_one(tmp_path):
+    target = tmp_path / "report.html"
+    target.write_text("older")
+    on_disk = []
+
+    def thumbnail(path):
+        if path == "/photos/150.jpg":
+            on_disk.extend(file.stat().st_size for file in tmp_path.glob(".*.tmp"))
+            raise KeyboardInterrupt
+        return bytes(10_000)
+
+    whole = report(*(group(n, image(n)) for n in range(1, 200)))
+    with pytest.raises(KeyboardInterrupt):
+        write_html(whole, target, thumbnail)
+    assert target.read_text() == "older"
+    assert list(tmp_path.iterdir()) == [target]
+    # all but the last group was on disk already: pictures are not gathered in memory
+    assert on_disk[0] > 149 * 2 * 13_000
+
+
+WRITERS = [
+    pytest.param(lambda whole, path: write_html(whole, path, lambda name: None), id="html"),
+    pytest.param(write_csv, id="csv"),
+    pytest.param(write_json, id="json"),
+]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_full_disk_leaves_the_older_file(tmp_path, monkeypatch, write):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    target = tmp_path / "report"
+    target.write_text("older")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(HashaeError) as error:
+        write(SAMPLE, target)
+    assert str(error.value) == f"cannot write the report {target}: No space left on device; nothing was changed there"
+    assert target.read_text() == "older"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_targets_that_cannot_be_written(tmp_path, write):
+    missing = tmp_path / "missing"
+    with pytest.raises(ConfigError, match=re.escape(f"--report: folder {missing} does not exist; create it first")):
+        write(SAMPLE, missing / "report")
+    with pytest.raises(ConfigError, match="is a folder; give the name of a file to write"):
+        write(SAMPLE, tmp_path)
+    with pytest.raises(ConfigError, match="/dev/null is not a regular file"):
+        write(SAMPLE, Path("/dev/null"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_replacing_keeps_links_and_permissions(tmp_path):
+    target, link = tmp_path / "report.csv", tmp_path / "link.csv"
+    target.write_text("older")
+    target.chmod(0o600)
+    link.symlink_to(target)
+    write_csv(SAMPLE, link)
+    assert link.is_symlink()
+    assert target.read_text().startswith("group,")
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (999_949, "999.9 kB"),
+        (999_950, "1.0 MB"),
+        (1_300_000, "1.3 MB"),
+        (54_100_000_000, "54.1 GB"),
+        (2_500 * 10**12, "2,500.0 TB"),
+    ],
+)
+def test_human_size(size, words):
+    assert human_size(size) == words
