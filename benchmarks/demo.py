@@ -142,6 +142,14 @@ def write(folder: Path) -> None:
     print(f"{folder}: {len(files) - 1} pictures, {len(planted)} of them copies of others ({ANSWER} says of which)")
 
 
+def print_some(lines: list[str], at_most: int = 10) -> None:
+    """Print the first lines, and how many more there are."""
+    for line in lines[:at_most]:
+        print(line)
+    if len(lines) > at_most:
+        print(f"... and {len(lines) - at_most} more of these")
+
+
 def check(report_file: Path, folder: Path) -> float:
     """Print what a report found of the planted copies; returns the share of pairs found."""
     try:
@@ -154,12 +162,8 @@ def check(report_file: Path, folder: Path) -> float:
     result = score(grouped_paths(report, folder), [Planted(**pair) for pair in answer["copies"]])
     print(f"Planted copies in {folder} against the groups found at radius {report['radius']}:\n")
     print_table(score_table(result))
-    for pair in result.missed:
-        print(f"missed, {pair.edit}: {pair.copy} is a copy of {pair.original}")
-    for a, b in result.wrong_pairs[:10]:
-        print(f"not planted, look at them: {a} and {b}")
-    if len(result.wrong_pairs) > 10:
-        print(f"... and {len(result.wrong_pairs) - 10} more pairs that nobody planted")
+    print_some([f"missed, {pair.edit}: {pair.copy} is a copy of {pair.original}" for pair in result.missed])
+    print_some([f"not planted, look at them: {a} and {b}" for a, b in result.wrong_pairs])
     return result.recall
 
 
