@@ -1,0 +1,237 @@
+"""Search by reading every code: XOR and popcount in blocks that stay in the processor's cache.
+
+It needs nothing but numpy and costs the same at every radius, so it is the path for wide radii, the stand-in where
+FAISS is not installed, and the yardstick of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hashae.codes import Codes, as_words
+from hashae.errors import CodeError, ConfigError
+from hashae.indexer.match import Match
+
+Words: TypeAlias = NDArray[np.unsignedinteger]
+Pairs: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]
+"""Rows ``a``, rows ``b`` with ``a < b``, and their distances in bits."""
+
+BLOCK = 1 << 14
+"""Codes read at a time: 128 KiB of 64-bit words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """Answers to a batch of queries, in no particular order.
+
+    Attributes
+    ----------
+    queries
+        ``int64 (h,)``: number of the query each answer belongs to.
+    ids
+        ``int64 (h,)``: id of the code found.
+    distances
+        ``int32 (h,)``: bits.
+    probes
+        Buckets looked up.
+    candidates
+        Codes whose bits were counted.
+    """
+
+    queries: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    distances: NDArray[np.int32]
+    probes: int = 0
+    candidates: int = 0
+
+    def matches(self, count: int) -> list[list[Match]]:
+        """Return for each of `count` queries its matches ordered by (distance, id)."""
+        order = np.lexsort((self.ids, self.distances, self.queries))
+        ends = np.searchsorted(self.queries[order], np.arange(count + 1)).tolist()
+        ids, distances = self.ids[order].tolist(), self.distances[order].tolist()
+        flat = [Match(distance, id_) for distance, id_ in zip(distances, ids, strict=True)]
+        return [flat[start:end] for start, end in pairwise(ends)]
+
+
+def join_hits(parts: Sequence[Hits]) -> Hits:
+    """Put the answers of several searches into one."""
+    return Hits(
+        np.concatenate([np.empty(0, np.int64), *(part.queries for part in parts)]),
+        np.concatenate([np.empty(0, np.int64), *(part.ids for part in parts)]),
+        np.concatenate([np.empty(0, np.int32), *(part.distances for part in parts)]),
+        sum(part.probes for part in parts),
+        sum(part.candidates for part in parts),
+    )
+
+
+def check_radius(radius: int, bits: int) -> int:
+    """Return `radius` if it is a whole number from 0 to `bits`.
+
+    Raises
+    ------
+    ConfigError
+        If it is not.
+    """
+    if not isinstance(radius, int | np.integer) or not 0 <= radius <= bits:
+        raise ConfigError(f"radius is {radius}; expected a whole number of bits from 0 to {bits}, the code length")
+    return int(radius)
+
+
+def check_ids(ids: ArrayLike, count: int | None = None) -> NDArray[np.int64]:
+    """Return `ids` as ``int64 (n,)``, each once; `count` is the number expected.
+
+    Raises
+    ------
+    CodeError
+        If they are no whole numbers, the wrong number of them, or one is repeated.
+    """
+    array = np.asarray(ids)
+    if array.size == 0:
+        array = array.astype(np.int64)
+    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer) or count not in (None, len(array)):
+        expected = "one whole number for each code" if count is None else f"{count} whole numbers, one for each code"
+        raise CodeError(f"ids are {array.dtype} of shape {array.shape}; expected {expected}")
+    array = array.astype(np.int64)
+    ordered = np.sort(array)
+    repeated = np.flatnonzero(ordered[1:] == ordered[:-1])
+    if len(repeated):
+        raise CodeError(f"id {ordered[repeated[0]]} is given twice; expected each id once")
+    return array
+
+
+def words_of(codes: Codes) -> Words:
+    """View codes as machine words ``(n, words)``, padding odd widths above 64 bits with zero bytes."""
+    width = codes.shape[1]
+    if width > 8 and width % 8:  # or every byte would be a word of its own
+        codes = np.pad(codes, ((0, 0), (0, -width % 8)))
+    return as_words(codes)
+
+
+def distances_between(queries: Words, columns: Words) -> NDArray[np.uint16]:
+    """Count differing bits between every query and every code.
+
+    Parameters
+    ----------
+    queries
+        Words of the queries, ``(m, words)``.
+    columns
+        Words of the codes, one word after the other: ``(words, n)``.
+
+    Returns
+    -------
+    uint16 of shape (m, n)
+    """
+    total = np.zeros((len(queries), columns.shape[1]), np.uint16)
+    for word, column in enumerate(columns):
+        total += np.bitwise_count(queries[:, word, None] ^ column)
+    return total
+
+
+def scan_within(codes: Codes, ids: NDArray[np.int64], queries: Codes, radius: int) -> Hits:
+    """Find every code at most `radius` bits from each query.
+
+    Parameters
+    ----------
+    codes
+        ``uint8 (n, bytes)``.
+    ids
+        ``int64 (n,)``.
+    queries
+        ``uint8 (m, bytes)``.
+    radius
+        Bits, inclusive.
+    """
+    words, found = words_of(queries), []
+    for start in range(0, len(codes), BLOCK):
+        columns = np.ascontiguousarray(words_of(codes[start : start + BLOCK]).T)
+        for number in range(len(queries)):
+            near = distances_between(words[number : number + 1], columns)[0]
+            rows = np.flatnonzero(near <= radius)
+            if len(rows):
+                at = np.full(len(rows), number, np.int64)
+                found.append(Hits(at, ids[start + rows], near[rows].astype(np.int32)))
+    hits = join_hits(found)
+    return Hits(hits.queries, hits.ids, hits.distances, 0, len(codes) * len(queries))
+
+
+def scan_nearest(codes: Codes, ids: NDArray[np.int64], queries: Codes, k: int) -> Hits:
+    """Find the `k` codes nearest to each query; equal distances go to the smaller id.
+
+    `ids` must ascend: distance and row are packed into one number, whose `k` smallest are the answer.
+    """
+    n = len(codes)
+    k = min(k, n)
+    if k == 0:
+        return join_hits([])
+    columns, found = np.ascontiguousarray(words_of(codes).T), []
+    for number, words in enumerate(words_of(queries)):
+        near = [distances_between(words[None], columns[:, at : at + BLOCK])[0] for at in range(0, n, BLOCK)]
+        packed = np.concatenate(near).astype(np.int64) * n + np.arange(n)
+        distances, rows = np.divmod(np.partition(packed, k - 1)[:k], n)
+        found.append(Hits(np.full(k, number, np.int64), ids[rows], distances.astype(np.int32)))
+    hits = join_hits(found)
+    return Hits(hits.queries, hits.ids, hits.distances, 0, n * len(queries))
+
+
+def scan_pairs(codes: Codes, radius: int) -> Iterator[Pairs]:
+    """Yield all pairs of rows at most `radius` bits apart, each once, in bounded blocks."""
+    words = words_of(codes)
+    columns, height = np.ascontiguousarray(words.T), 32
+    for top in range(0, len(codes), height):
+        rows = words[top : top + height]
+        for left in range(top, len(codes), BLOCK):
+            near = distances_between(rows, columns[:, left : left + BLOCK])
+            a, b = np.nonzero(near <= radius)
+            distances = near[a, b].astype(np.int32)
+            a, b = a + top, b + left
+            once = a < b
+            yield a[once], b[once], distances[once]
+
+
+def group_diameters(words: Words, centre: NDArray[np.int64], distance: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the largest distance between two nodes of each group, at the group's representative.
+
+    One node has diameter 0, and two are as far apart as one is from the representative.
+    """
+    result = np.zeros(len(words), np.int64)
+    np.maximum.at(result, centre, distance)
+    size = np.bincount(centre, minlength=len(words))
+    few = np.flatnonzero((size > 2) & (size <= 64))
+    by_group = np.argsort(centre, kind="stable")
+    start = np.cumsum(size) - size
+    for count in np.flatnonzero(np.bincount(size[few])):  # groups of one size at a time, as one array
+        groups = few[size[few] == count]
+        step = max(1, (1 << 20) // (count * count * words.shape[1]))
+        for at in range(0, len(groups), step):
+            some = groups[at : at + step]
+            part = words[by_group[start[some, None] + np.arange(count)]]  # (groups, count, words)
+            apart = np.bitwise_count(part[:, :, None] ^ part[:, None]).sum(axis=3, dtype=np.int64)
+            result[some] = apart.max(axis=(1, 2))
+    for group in np.flatnonzero(size > 64):
+        nodes = by_group[start[group] : start[group] + size[group]]
+        result[group] = _diameter(words[nodes], distance[nodes])
+    return result
+
+
+def _diameter(words: Words, distance: NDArray[np.int64]) -> int:
+    """Return the largest distance of a large group, farthest from the representative first.
+
+    By the triangle inequality two nodes are at most as far apart as their distances to the representative together.
+    """
+    order = np.argsort(-distance, kind="stable")
+    words, distance = words[order], distance[order]
+    columns, best, height = np.ascontiguousarray(words.T), int(distance[0]), 16
+    for top in range(0, len(words), height):
+        reach = int(np.searchsorted(-distance, distance[top] - best, "left"))  # distance > best - distance[top]
+        if reach <= top:
+            break
+        rows = words[top : top + height]
+        for left in range(top, reach, 4096):
+            best = max(best, int(distances_between(rows, columns[:, left : min(left + 4096, reach)]).max()))
+    return best
