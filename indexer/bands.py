@@ -46,7 +46,8 @@ def band_values(codes: Codes, bands: int, order: NDArray[np.int64]) -> NDArray[n
     Only the first 64 bits of a band count: codes that agree on the band agree on them too, so nothing is missed. With
     more bands than bits the last bands are empty, all codes agree on them, and the search is still exact.
     """
-    source, target = [], []
+    source: list[int] = []
+    target: list[int] = []
     for band, positions in enumerate(np.array_split(order, bands)):
         used = positions[:KEY_BITS]
         source.extend(used.tolist())

@@ -299,7 +299,7 @@ def _groups(
     far = ~rule.linked(np.arange(len(codes)), centre, distance)
     chained = np.bincount(centre, far, len(codes)) > 0
     rows = np.bincount(centre[node], minlength=len(codes))
-    diameter = group_diameters(words, centre, np.where(rows > 1, distance, 0))
+    diameter = group_diameters(words, centre, distance)
     first = np.full(len(codes), -1, np.int64)
     first[node[::-1]] = ids[::-1]  # ids ascend: the last to write is the smallest
     head = centre[node]
