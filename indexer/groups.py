@@ -29,6 +29,7 @@ from hashae.indexer.scan import (
     Words,
     check_ids,
     check_radius,
+    check_threads,
     distances_between,
     group_diameters,
     scan_pairs,
@@ -104,7 +105,7 @@ def find_groups(
     chains
         Report each connected component as one group, even where members are farther from the representative.
     threads
-        OpenMP threads where FAISS compares the codes.
+        Threads where FAISS compares the codes, 1 or more. Default 1.
     margins
         ``float32 (n,)``, each 0 or more, in bits: two codes match when
         ``distance <= radius + (margin_a + margin_b) / 2``. Default: all 0.
@@ -119,7 +120,7 @@ def find_groups(
     CodeError
         If codes, ids and margins do not belong together or an id is repeated.
     ConfigError
-        If the radius is outside its range or a margin is negative or not finite.
+        If the radius or `threads` is outside its range or a margin is negative or not finite.
 
     Notes
     -----
@@ -135,6 +136,7 @@ def find_groups(
     """
     codes = check_codes(codes)
     radius = check_radius(radius, codes.shape[1] * 8)
+    threads = check_threads(threads)
     known = check_ids(ids, len(codes))
     own = check_margins(margins, len(codes))
     order = np.argsort(known)

@@ -22,7 +22,7 @@ from hashae.indexer.groups import CodeGroup, find_groups
 from hashae.indexer.match import Match
 from hashae.indexer.nearest import FlatIndex, has_faiss
 from hashae.indexer.planner import Explanation, Plan, plan_nearest, plan_within
-from hashae.indexer.scan import Hits, check_ids, check_radius, scan_nearest, scan_within
+from hashae.indexer.scan import Hits, check_ids, check_radius, check_threads, scan_nearest, scan_within
 
 WITHIN_METHODS = ("auto", "bands", "flips", "scan", "faiss")
 NEAREST_METHODS = ("auto", "faiss", "scan")
@@ -43,7 +43,8 @@ class HashIndex:
     bits
         Code length: a multiple of 8 from 8 to 512.
     threads
-        Threads for large batches and for :meth:`duplicates`, 1 or more. Default 1. Answers do not depend on it.
+        Threads for large batches through FAISS and for :meth:`duplicates`, 1 or more. Default 1. No answer depends on
+        them.
     order
         ``int (bits,)``: bit positions in the order in which they are dealt to bands. Default: as they come.
 
@@ -62,9 +63,7 @@ class HashIndex:
 
     def __init__(self, bits: int, *, threads: int = 1, order: ArrayLike | None = None) -> None:
         self.bits = check_bits(bits)
-        if threads < 1:
-            raise ConfigError(f"threads is {threads}; expected 1 or more")
-        self.threads = threads
+        self.threads = check_threads(threads)
         self._order = check_order(order, bits)
         self._ids: NDArray[np.int64] = np.empty(0, np.int64)
         self._codes: Codes = np.empty((0, bits // 8), np.uint8)

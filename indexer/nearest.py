@@ -94,7 +94,7 @@ class FlatIndex:
         ``int64 (n,)``, ascending: FAISS keeps the code that was added first when distances are equal at the cut-off, so
         adding in the order of ids gives ties to the smaller id.
     threads
-        OpenMP threads for large batches; small ones use one.
+        Threads for large batches; small ones use one.
     """
 
     def __init__(self, codes: Codes, ids: NDArray[np.int64], threads: int = 1) -> None:

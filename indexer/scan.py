@@ -83,6 +83,19 @@ def check_radius(radius: int, bits: int) -> int:
     return int(radius)
 
 
+def check_threads(threads: int) -> int:
+    """Return `threads` if it is a whole number, 1 or more.
+
+    Raises
+    ------
+    ConfigError
+        If it is not.
+    """
+    if not isinstance(threads, int | np.integer) or threads < 1:
+        raise ConfigError(f"threads is {threads}; expected a whole number, 1 or more")
+    return int(threads)
+
+
 def check_ids(ids: ArrayLike, count: int | None = None) -> NDArray[np.int64]:
     """Return `ids` as ``int64 (n,)``, each once; `count` is the number expected.
 
@@ -97,6 +110,10 @@ def check_ids(ids: ArrayLike, count: int | None = None) -> NDArray[np.int64]:
     if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer) or count not in (None, len(array)):
         expected = "one whole number for each code" if count is None else f"{count} whole numbers, one for each code"
         raise CodeError(f"ids are {array.dtype} of shape {array.shape}; expected {expected}")
+    if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
+        raise CodeError(
+            f"id {array.max()} does not fit; expected signed 64-bit numbers, up to {np.iinfo(np.int64).max}"
+        )
     array = array.astype(np.int64)
     ordered = np.sort(array)
     repeated = np.flatnonzero(ordered[1:] == ordered[:-1])

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from hashae.errors import CodeError, ConfigError, SearchTooLarge, UnknownName
+from hashae.indexer import bands as bands_module
 from hashae.indexer import index as index_module
 from hashae.indexer import nearest as nearest_module
+from hashae.indexer import scan as scan_module
 from hashae.indexer.flips import FLIP_LIMIT, neighbourhood_size
 from hashae.indexer.index import NEAREST_METHODS, WITHIN_METHODS, HashIndex
 from hashae.indexer.planner import plan_nearest, plan_pairs, plan_within
@@ -208,6 +210,25 @@ def test_batches_in_threads_are_the_same(monkeypatch):
     assert index.duplicates(20) == plain.duplicates(20)
 
 
+def test_answers_do_not_depend_on_the_size_of_blocks(monkeypatch):
+    plain, _, codes, _ = built(64)
+    expected = [plain.within_many(codes, 12, method="faiss"), plain.nearest_many(codes, 7, method="faiss")]
+    groups = plain.duplicates(3)
+    monkeypatch.setattr(bands_module, "CHUNK", 40)
+    monkeypatch.setattr(scan_module, "BLOCK", 37)
+    index, *_ = built(64)
+    for method in ("bands", "scan"):
+        assert index.within_many(codes, 12, method=method) == expected[0]
+    assert index.nearest_many(codes, 7, method="scan") == expected[1]
+    assert index.duplicates(3) == groups
+
+
+def test_bands_refuse_a_wider_radius():
+    _, ids, codes, queries = built(64)
+    with pytest.raises(ConfigError, match="radius is 3; these bands are exact up to 2: build them for more"):
+        bands_module.BandIndex(codes, ids, 2).search(queries, 3)
+
+
 def test_without_faiss_numpy_answers(monkeypatch):
     monkeypatch.setattr(index_module, "has_faiss", lambda: False)
     index, ids, codes, queries = built(256)
@@ -281,6 +302,7 @@ def test_views_are_read_only():
     for array in (index.ids, index.codes):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
+    assert "7" not in index
     assert repr(index) == "HashIndex(bits=64, threads=1): 300 codes"
 
 
@@ -292,6 +314,7 @@ def test_adding_checks_everything_first():
         (([7000, 7000], codes[:2]), "id 7000 is given twice; expected each id once"),
         (([7000], codes[:2]), "expected 2 whole numbers, one for each code"),
         (([7000.5], codes[:1]), "ids are float64 of shape .1,.; expected 1 whole numbers"),
+        (([2**63], codes[:1]), "id 9223372036854775808 does not fit; expected signed 64-bit numbers"),
         (([7000], np.zeros((1, 4), np.uint8)), "codes are 32 bits wide; expected 64 bits"),
         (([7000], np.zeros((1, 8))), "codes are float64"),
     ):
@@ -337,7 +360,7 @@ def test_refusals():
     with pytest.raises(SearchTooLarge, match=f"would look up {size} codes .radius 5 on 64 bits.; the limit is "):
         index.within(code, 5, method="flips")
     assert neighbourhood_size(64, 4) < FLIP_LIMIT
-    with pytest.raises(ConfigError, match="threads is 0; expected 1 or more"):
+    with pytest.raises(ConfigError, match="threads is 0; expected a whole number, 1 or more"):
         HashIndex(64, threads=0)
     with pytest.raises(ConfigError, match="bits is 12"):
         HashIndex(12)

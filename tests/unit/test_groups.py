@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from hashae.errors import CodeError, ConfigError
+from hashae.indexer import bands as bands_module
 from hashae.indexer import groups as groups_module
+from hashae.indexer import nearest as nearest_module
+from hashae.indexer import scan as scan_module
 from hashae.indexer.bands import BandIndex
 from hashae.indexer.groups import find_groups
 from hashae.indexer.index import HashIndex
@@ -78,9 +81,15 @@ def test_groups_equal_the_oracle(kind, bits, chains, own):
         assert values(found) == oracle(codes, ids, radius, margins, chains)
 
 
+@pytest.mark.parametrize("block", [20, None])
 @pytest.mark.parametrize("path", ["bands", "scan", "faiss"])
 @pytest.mark.parametrize("kind", ["random", "clustered", "dead"])
-def test_every_path_finds_each_pair_once(kind, path):
+def test_every_path_finds_each_pair_once(kind, path, block, monkeypatch):
+    if block:
+        monkeypatch.setattr(bands_module, "CHUNK", block)
+        monkeypatch.setattr(scan_module, "BLOCK", block)
+        monkeypatch.setattr(nearest_module, "RESULTS", block)
+        monkeypatch.setattr(nearest_module, "THREADS_FROM", 0)
     codes, _ = mixed(kind, 64)
     apart = table(codes)
     for radius in (0, 2, 5, 24):
@@ -151,10 +160,11 @@ def test_a_hundred_thousand_equal_codes():
 
 @pytest.mark.parametrize("kind", ["clustered", "dead"])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_invariants_on_larger_data(kind, threads):
+@pytest.mark.parametrize("radius", [2, 5])
+def test_invariants_on_larger_data(kind, radius, threads):
     codes, ids = mixed(kind, 64, n=6000, seed=3)
     code_of = dict(zip(ids.tolist(), codes, strict=True))
-    found = find_groups(codes, ids, 5, threads=threads)
+    found = find_groups(codes, ids, radius, threads=threads)
     seen = [member for group in found for member in group.members]
     assert len(seen) == len(set(seen))
     assert [g.representative for g in found] == sorted(g.representative for g in found)
@@ -162,15 +172,29 @@ def test_invariants_on_larger_data(kind, threads):
         own = np.stack([code_of[member] for member in group.members])
         distances = (np.unpackbits(own, axis=1) != np.unpackbits(code_of[group.representative])).sum(axis=1)
         assert tuple(distances.tolist()) == group.distances
-        assert max(group.distances) <= 5
-        assert max(group.distances) <= group.diameter <= 10
+        assert max(group.distances) <= radius
+        assert max(group.distances) <= group.diameter <= 2 * radius
         assert list(zip(group.distances, group.members, strict=True)) == sorted(
             zip(group.distances, group.members, strict=True)
         )
         assert len(group.members) >= 2
         assert not group.chained
     order = np.random.default_rng(1).permutation(len(ids))
-    assert find_groups(codes[order], ids[order], 5) == found
+    assert find_groups(codes[order], ids[order], radius) == found
+
+
+def test_pairs_take_bands_while_they_pay(monkeypatch):
+    codes, _ = mixed("clustered", 64, n=6000)
+    dead, _ = mixed("dead", 64, n=6000)
+    taken = []
+    monkeypatch.setattr(groups_module.BandIndex, "pairs", lambda *_: taken.append("bands") or iter(()))
+    monkeypatch.setattr(groups_module, "faiss_pairs", lambda *_: taken.append("faiss") or iter(()))
+    monkeypatch.setattr(groups_module, "scan_pairs", lambda *_: taken.append("scan") or iter(()))
+    for faiss in (True, False):
+        monkeypatch.setattr(groups_module, "has_faiss", lambda: faiss)  # noqa: B023
+        for rows, radius in ((codes, 2), (dead, 2), (codes, 20)):
+            find_groups(rows, np.arange(6000), radius)
+    assert taken == ["bands", "faiss", "faiss", "bands", "scan", "scan"]
 
 
 def test_a_large_chained_component():
@@ -228,6 +252,7 @@ def test_errors_say_what_is_wrong():
         (lambda: find_groups(codes, [1, 2, 2], 1), CodeError, "id 2 is given twice; expected each id once"),
         (lambda: find_groups(codes, [1, 2, 3], 65), ConfigError, "radius is 65; expected a whole number of bits"),
         (lambda: find_groups(codes, [1, 2, 3], -1), ConfigError, "radius is -1"),
+        (lambda: find_groups(codes, [1, 2, 3], 1, threads=0), ConfigError, "threads is 0; expected a whole number"),
         (
             lambda: find_groups(codes, [1, 2, 3], 1, margins=[0, 1]),
             CodeError,
