@@ -141,9 +141,9 @@ def hamming_to(codes: Codes, code: Codes) -> NDArray[np.int32]:
     -------
     int32 of shape (n,)
     """
-    words, word = as_words(codes), as_words(code.reshape(1, -1))
-    if words.shape[1] != word.shape[1]:
+    if codes.shape[1] != code.size:
         raise CodeError(f"codes are {codes.shape[1] * 8} and {code.size * 8} bits wide; expected equal widths")
+    words, word = as_words(codes), as_words(code.reshape(1, -1))
     counts: NDArray[np.int32] = np.bitwise_count(words ^ word).sum(axis=1, dtype=np.int32)
     return counts
 

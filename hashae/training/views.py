@@ -46,24 +46,40 @@ class ViewMaker:
             pixels = np.rint(area_resize(pixels, self.form.thumb)).astype(np.uint8)
         return self.form(pixels)
 
-    def corrupted(self, rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Return canonical images of the given rows, each corrupted in its own way; same shape as :meth:`clean`."""
-        if self.strength == 0:
-            return self.clean(rows)
-        pixels = torch.from_numpy(self.images.pixels[rows]).float()  # (n, c, side, side)
+    def pixels(self, rows: NDArray[np.int64]) -> Tensor:
+        """Return the training images of the given rows as floats ``(n, channels, side, side)`` in [0, 255]."""
+        return torch.from_numpy(self.images.pixels[rows]).float()
+
+    def corrupted(self, pixels: Tensor, rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Return canonical images, each corrupted in its own way; same shape as :meth:`clean`.
+
+        Parameters
+        ----------
+        pixels
+            From :meth:`pixels`; not changed.
+        rows
+            The same rows, for their aspect ratios.
+        rng
+            Where every random choice comes from.
+        """
         x = self._geometry(pixels, self.images.aspects[rows], rng)  # (n, c, thumb, thumb)
         x = _tone(x, rng, self.strength)
         x = _overlay(x, rng, self.strength)
         x = _blur(x, rng, self.strength)
-        sigma = rng.exponential(6.0, len(rows)) * (rng.random(len(rows)) < 0.4) * self.strength
-        noise = rng.standard_normal(x.shape, dtype=np.float32)
-        x = x + torch.from_numpy(noise * sigma.astype(np.float32)[:, None, None, None])
+        noisy = np.flatnonzero(rng.random(len(rows)) < 0.4)
+        sigma = (rng.exponential(6.0, len(noisy)) * self.strength).astype(np.float32)
+        noise = rng.standard_normal((len(noisy), *x.shape[1:]), dtype=np.float32) * sigma[:, None, None, None]
+        x[torch.from_numpy(noisy)] += torch.from_numpy(noise)
         return self.form(x.round_().clamp_(0, 255).to(torch.uint8).numpy())
 
     def batch(self, rows: NDArray[np.int64], rng: np.random.Generator) -> Views:
         """Return clean images and two independent corruptions of them."""
-        first, second = self.corrupted(rows, rng), self.corrupted(rows, rng)
-        return Views(*(torch.from_numpy(part) for part in (self.clean(rows), first, second)))
+        clean = torch.from_numpy(self.clean(rows))
+        if self.strength == 0:
+            return Views(clean, clean, clean)
+        pixels = self.pixels(rows)
+        first, second = (torch.from_numpy(self.corrupted(pixels, rows, rng)) for _ in range(2))
+        return Views(clean, first, second)
 
     def _geometry(self, pixels: Tensor, aspects: NDArray[np.float32], rng: np.random.Generator) -> Tensor:
         n, s = len(pixels), self.strength

@@ -1,0 +1,146 @@
+"""The tables of a collection.
+
+SQLite is the truth; every index elsewhere is a cache of these tables. ``codes`` is the hash table: it has no rowid, its
+rows lie ordered by (encoder, key), so that looking a code up is one descent of one B-tree.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+APPLICATION_ID = 0x48534145
+"""``HSAE``: written into the header of a SQLite file, so that other programs' databases are told apart."""
+
+SCHEMA_REVISION = "0001"
+"""Newest migration; a test holds it equal to Alembic's head. Opening compares it without loading Alembic."""
+
+
+class PathText(TypeDecorator[str]):
+    """A file name: text where it is valid UTF-8, else the raw bytes; what went in comes out."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """SQLite columns take both; the declared type is TEXT."""
+        return dialect.type_descriptor(Text())
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
+        """Return text, or bytes for a name that is not valid UTF-8."""
+        if value is None:
+            return None
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError:
+            return os.fsencode(value)
+        return value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
+        """Return the name as Python's file functions want it."""
+        return os.fsdecode(value) if isinstance(value, bytes) else value
+
+
+collections = Table(
+    "collections",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(200), nullable=False, unique=True),
+    Column("created", String(32), nullable=False),
+    # The encoder new images are encoded with. No foreign key: the two tables would need each other.
+    Column("encoder", Integer),
+    # Grows with every change of images or codes; caches carry the value they were made at.
+    Column("generation", BigInteger, nullable=False, default=0),
+)
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("collection", ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
+    Column("path", PathText, nullable=False),
+    Column("indexed", String(32)),
+    UniqueConstraint("collection", "path"),
+)
+
+images = Table(
+    "images",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("source", ForeignKey("sources.id", ondelete="CASCADE"), nullable=False),
+    Column("path", PathText, nullable=False),  # below the source, with / between its parts
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("content", LargeBinary(16), nullable=False),  # BLAKE2b-128 of the bytes
+    Column("pixels", LargeBinary(16)),  # BLAKE2b-128 of the decoded pixels, filled in when first needed
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("format", String(16), nullable=False),
+    Column("missing", Boolean, nullable=False, default=False),
+    UniqueConstraint("source", "path"),
+    Index("ix_images_content", "content"),
+)
+
+encoders = Table(
+    "encoders",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("collection", ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("bits", Integer, nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("info", Text, nullable=False),
+    Column("added", String(32), nullable=False),
+    Column("weights", LargeBinary, nullable=False),
+    Column("decoder", LargeBinary),
+    UniqueConstraint("collection", "fingerprint"),
+)
+
+codes = Table(
+    "codes",
+    metadata,
+    Column("encoder", ForeignKey("encoders.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", BigInteger, primary_key=True, autoincrement=False),  # first 64 bits, signed
+    Column("image", ForeignKey("images.id", ondelete="CASCADE"), primary_key=True),
+    Column("code", LargeBinary, nullable=False),
+    Column("confidence", Float, nullable=False),
+    Index("ix_codes_image", "image"),
+    sqlite_with_rowid=False,
+)
+
+failures = Table(
+    "failures",
+    metadata,
+    Column("source", ForeignKey("sources.id", ondelete="CASCADE"), primary_key=True),
+    Column("path", PathText, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+)

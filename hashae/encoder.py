@@ -1,0 +1,334 @@
+"""Run a trained encoder: pictures in, packed codes out. ONNX Runtime only; torch is not needed.
+
+An encoder is one ONNX file. Its metadata hold, as JSON under the key ``hashae``, everything needed to use it: name,
+bits, canonical form, calibrated radius, how it was trained. The fingerprint is the SHA-256 of the file: two encoders agree in
+every code if they agree in it. A decoder, which shows what a code means, may lie beside it (``x.onnx`` and
+``x.decoder.onnx``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashae.codes import KEY_BITS, Codes, check_bits, check_codes, pack, unpack
+from hashae.errors import ConfigError, EncoderFileError
+from hashae.images.canonical import CanonicalForm
+from hashae.images.decode import decode, large_images_allowed, read_bytes
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+METADATA_KEY = "hashae"
+FORMAT = 1
+BATCH = 256
+"""Images in one call of the network: large enough for speed, small enough for the caches."""
+
+MAX_FILE_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class EncoderInfo:
+    """What is written in an encoder file beside its weights.
+
+    Attributes
+    ----------
+    name
+        For people; two encoders may share it.
+    bits
+        Code length.
+    form
+        Canonical form of its images.
+    radius
+        Hamming distance, inclusive, up to which two images count as duplicates; calibrated when it was trained.
+    key_radius
+        The same for the first 64 bits alone.
+    made
+        How it came to be: model and training settings, number of images, version of hashae; shown, never used.
+    health
+        Measured on the training images: balance, effective bits, share of distinct codes.
+    """
+
+    name: str
+    bits: int
+    form: CanonicalForm
+    radius: int
+    key_radius: int
+    made: dict[str, Any] = field(default_factory=dict)
+    health: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return the metadata text of the encoder file."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> EncoderInfo:
+        """Read what :meth:`to_json` wrote.
+
+        Raises
+        ------
+        EncoderFileError
+            If the text is damaged or of a newer format.
+        """
+        try:
+            values = json.loads(text)
+            written = values.pop("format")
+            if written != FORMAT:
+                raise EncoderFileError(f"encoder has format {written}; this version reads {FORMAT}: update hashae")
+            values["form"] = CanonicalForm(**values["form"])
+            info = cls(**values)
+            check_bits(info.bits)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, EncoderFileError):
+                raise
+            raise EncoderFileError(f"encoder metadata are damaged ({error}); export it again") from error
+        return info
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Codes of a batch and how sure they are.
+
+    Attributes
+    ----------
+    codes
+        ``uint8 (n, bits // 8)``.
+    confidence
+        ``float32 (n,)`` from 0 to 1: mean of ``|2 * sigmoid(logit) - 1|`` over the least certain eighth of the bits.
+    """
+
+    codes: Codes
+    confidence: NDArray[np.float32]
+
+
+class Encoder:
+    """A trained encoder, ready to use.
+
+    Parameters
+    ----------
+    data
+        The bytes of an encoder file.
+    decoder
+        The bytes of its decoder file, or None.
+    threads
+        CPU threads of the network; None takes all cores.
+    origin
+        Named in errors.
+
+    Raises
+    ------
+    EncoderFileError
+        If the bytes are no hashae encoder, or refer to other files.
+    """
+
+    def __init__(
+        self, data: bytes, decoder: bytes | None = None, *, threads: int | None = None, origin: str = "encoder"
+    ) -> None:
+        self._data, self._decoder_data, self._threads = data, decoder, threads
+        self._session = _open_session(data, threads, origin)
+        text = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        if text is None:
+            raise EncoderFileError(
+                f"{origin} is an ONNX model, but not one of hashae; expected a file that train wrote"
+            )
+        self.info = EncoderInfo.from_json(text)
+        self.fingerprint = hashlib.sha256(data).hexdigest()
+        self._decoder: onnxruntime.InferenceSession | None = None
+        shapes = [self._session.get_inputs()[0].shape[1:], self._session.get_outputs()[0].shape[1:]]
+        if shapes != [list(self.info.form.shape), [self.info.bits]]:
+            raise EncoderFileError(
+                f"{origin} has shapes {shapes}; its metadata say {self.info.form.shape} and {self.bits}"
+            )
+
+    @classmethod
+    def load(cls, path: str | Path, *, threads: int | None = None) -> Encoder:
+        """Read an encoder file, and the decoder file beside it if there is one.
+
+        Raises
+        ------
+        EncoderFileError
+            If the file is missing, damaged, too large or not ours.
+        """
+        path = Path(path)
+        decoder_path = decoder_file(path)
+        return cls(
+            _read(path),
+            _read(decoder_path) if decoder_path.is_file() else None,
+            threads=threads,
+            origin=str(path),
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the encoder file, and its decoder beside it if it has one."""
+        path = Path(path)
+        write_file(path, self._data)
+        if self._decoder_data is not None:
+            write_file(decoder_file(path), self._decoder_data)
+
+    @property
+    def name(self) -> str:
+        """Name for people."""
+        return self.info.name
+
+    @property
+    def bits(self) -> int:
+        """Code length."""
+        return self.info.bits
+
+    @property
+    def key_bits(self) -> int:
+        """Length of the prefix that addresses the hash table."""
+        return min(self.bits, KEY_BITS)
+
+    @property
+    def form(self) -> CanonicalForm:
+        """Canonical form of its images."""
+        return self.info.form
+
+    @property
+    def data(self) -> bytes:
+        """The encoder file."""
+        return self._data
+
+    @property
+    def decoder_data(self) -> bytes | None:
+        """The decoder file, or None."""
+        return self._decoder_data
+
+    def __repr__(self) -> str:
+        return f"Encoder({self.name!r}, bits={self.bits}, fingerprint={self.fingerprint[:12]!r})"
+
+    def logits(self, thumbs: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return ``float32 (n, bits)``: positive for a 1, large for a sure bit.
+
+        Parameters
+        ----------
+        thumbs
+            ``uint8 (n, channels, thumb, thumb)`` as :func:`hashae.images.decode` makes them for `form`.
+        """
+        parts = [
+            self._session.run(None, {"images": self.form(thumbs[start : start + BATCH])})[0]
+            for start in range(0, len(thumbs), BATCH)
+        ]
+        return np.concatenate(parts) if parts else np.empty((0, self.bits), np.float32)
+
+    def encode_thumbs(self, thumbs: NDArray[np.uint8]) -> Encoded:
+        """Return codes and confidence of decoded images; `thumbs` as in :meth:`logits`."""
+        logits = self.logits(thumbs)
+        sureness = np.abs(np.tanh(logits / 2))
+        least = max(self.bits // 8, 1)
+        confidence = np.partition(sureness, least - 1, axis=1)[:, :least].mean(axis=1)
+        return Encoded(pack(logits > 0), confidence.astype(np.float32))
+
+    def encode(self, images: Sequence[str | Path] | NDArray[np.uint8], *, workers: int = 2) -> Codes:
+        """Return the codes of image files or of decoded images.
+
+        Parameters
+        ----------
+        images
+            Paths, or ``uint8 (n, channels, thumb, thumb)``.
+        workers
+            Decoding threads for paths.
+
+        Returns
+        -------
+        uint8 of shape (n, bits // 8)
+
+        Raises
+        ------
+        ImageError
+            If a file cannot be read. To go on past bad files, index them in a collection.
+        """
+        if isinstance(images, np.ndarray):
+            return self.encode_thumbs(images).codes
+        if not len(images):
+            return np.empty((0, self.bits // 8), np.uint8)
+        with large_images_allowed(), ThreadPoolExecutor(workers) as pool:
+            thumbs = list(pool.map(self._thumb, images))
+        return self.encode_thumbs(np.stack(thumbs)).codes
+
+    def _thumb(self, path: str | Path) -> NDArray[np.uint8]:
+        return decode(read_bytes(path), path, side=self.form.thumb, channels=self.form.channels).thumb
+
+    def decode(self, codes: Codes) -> NDArray[np.float32]:
+        """Return what the codes mean: images ``float32 (n, channels, size, size)`` in [0, 1].
+
+        Raises
+        ------
+        EncoderFileError
+            If the encoder came without a decoder.
+        CodeError
+            If the codes have another width.
+        """
+        codes = check_codes(codes, self.bits)
+        if self._decoder_data is None:
+            raise EncoderFileError(f"encoder {self.name!r} has no decoder; keep the .decoder.onnx file beside it")
+        if self._decoder is None:
+            self._decoder = _open_session(self._decoder_data, self._threads, f"decoder of {self.name}")
+        images: NDArray[np.float32] = self._decoder.run(None, {"codes": unpack(codes).astype(np.float32)})[0]
+        return images
+
+
+def decoder_file(path: Path) -> Path:
+    """Return where the decoder of the encoder file `path` lies: ``x.onnx`` -> ``x.decoder.onnx``."""
+    return path.with_suffix(".decoder.onnx")
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file in one step: the old one stays whole until the new one is."""
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path.parent} does not exist; create the folder first")
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(data)
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise EncoderFileError(f"{path} cannot be written ({error.strerror or error})") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise EncoderFileError(f"{path} has {path.stat().st_size:,} bytes; the limit is {MAX_FILE_BYTES:,}")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise EncoderFileError(f"{path} does not exist; expected an encoder file (.onnx) that train wrote") from error
+    except OSError as error:
+        raise EncoderFileError(f"{path} cannot be read ({error.strerror or error})") from error
+
+
+def _open_session(data: bytes, threads: int | None, origin: str) -> onnxruntime.InferenceSession:
+    # A tensor kept in another file has an entry with this key; no file of ours contains the word.
+    if b"location" in data:
+        raise EncoderFileError(f"{origin} refers to other files (external data); expected a file complete in itself")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what matters is raised
+    # Threads that spin between calls would take the cores from the decoding threads.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(data, options, providers=_providers(onnxruntime))
+    except Exception as error:  # ONNX Runtime raises its own, undocumented classes
+        raise EncoderFileError(f"{origin} is not an ONNX model ({str(error).splitlines()[0][:100]})") from error
+    if len(session.get_inputs()) != 1 or len(session.get_outputs()) != 1:
+        raise EncoderFileError(f"{origin} has more than one input or output; expected a file that train wrote")
+    return session
+
+
+def _providers(runtime: Any) -> list[str]:
+    """Return CUDA before the CPU where the installed ONNX Runtime has it."""
+    available = runtime.get_available_providers()
+    return [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
