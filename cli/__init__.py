@@ -1,0 +1,1 @@
+"""The command ``hashae``: every command opens something, calls one library function and prints."""

@@ -109,7 +109,7 @@ class TrainConfig:
     """
 
     steps: int = 3000
-    batch: int = 256
+    batch: int = 128
     budget: float | None = None
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4

@@ -1,8 +1,8 @@
 """Run a trained encoder: pictures in, packed codes out. ONNX Runtime only; torch is not needed.
 
 An encoder is one ONNX file. Its metadata hold, as JSON under the key ``hashae``, everything needed to use it: name,
-bits, canonical form, calibrated radius, how it was trained. The fingerprint is the SHA-256 of the file: two encoders agree in
-every code if they agree in it. A decoder, which shows what a code means, may lie beside it (``x.onnx`` and
+bits, canonical form, calibrated radius, how it was trained. The fingerprint is the SHA-256 of the file: two encoders
+agree in every code if they agree in it. A decoder, which shows what a code means, may lie beside it (``x.onnx`` and
 ``x.decoder.onnx``).
 """
 
@@ -255,6 +255,17 @@ class Encoder:
         with large_images_allowed(), ThreadPoolExecutor(workers) as pool:
             thumbs = list(pool.map(self._thumb, images))
         return self.encode_thumbs(np.stack(thumbs)).codes
+
+    def encode_file(self, path: str | Path) -> Encoded:
+        """Return the code of one image file, ``uint8 (1, bits // 8)``, and its confidence.
+
+        Raises
+        ------
+        ImageError
+            If the file cannot be read.
+        """
+        with large_images_allowed():
+            return self.encode_thumbs(self._thumb(path)[None])
 
     def _thumb(self, path: str | Path) -> NDArray[np.uint8]:
         return decode(read_bytes(path), path, side=self.form.thumb, channels=self.form.channels).thumb

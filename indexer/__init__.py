@@ -1,4 +1,4 @@
-"""Codes in, matches out: the hash table, neighbourhoods, nearest codes, duplicate groups, and collections of pictures."""
+"""Codes in, matches out: hash table, neighbourhoods, nearest codes, duplicate groups, collections of pictures."""
 
 from __future__ import annotations
 

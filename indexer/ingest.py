@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import Connection, and_, delete, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
 
 from hashae.codes import keys
 from hashae.db import Database
 from hashae.db.schema import codes as codes_table
 from hashae.db.schema import collections, failures, images
-from hashae.encoder import Encoder
+from hashae.encoder import Encoded, Encoder
 from hashae.errors import ImageError
 from hashae.images.decode import DecodedImage, decode, large_images_allowed, read_bytes
 from hashae.images.scan import FoundFile, Problem, scan
@@ -151,9 +151,9 @@ class Ingest:
         problems: list[Problem] = []
         seen_broken: set[str] = set()
         root = self._folder / below
-        for number, file in enumerate(scan(root, problems.append)):
-            relative = f"{below}/{file.relative}" if below else file.relative
-            file = FoundFile(file.path, relative, file.size, file.mtime_ns)
+        for number, found in enumerate(scan(root, problems.append)):
+            relative = f"{below}/{found.relative}" if below else found.relative
+            file = FoundFile(found.path, relative, found.size, found.mtime_ns)
             before = known.pop(relative, None)
             state = (file.size, file.mtime_ns)
             if before and before.coded and not before.missing and (before.size, before.mtime_ns) == state:
@@ -235,78 +235,85 @@ class Ingest:
         return _Done(job, content, image)
 
     def _store(self, batch: list[_Done]) -> None:
-        decoded = [done for done in batch if done.image is not None]
-        thumbs = np.stack([done.image.thumb for done in decoded if done.image]) if decoded else None
-        encoded = self._encoder.encode_thumbs(thumbs) if thumbs is not None else None
+        """Encode a batch and write it in one transaction."""
+        decoded = [(done, done.image) for done in batch if done.image is not None]
+        encoded = self._encoder.encode_thumbs(np.stack([image.thumb for _, image in decoded])) if decoded else None
         with self._database.write() as connection:
-            ids = [self._store_image(connection, done) for done in decoded]
             if encoded is not None:
-                # A run beside this one may have stored codes of the same files since this one looked.
-                connection.execute(
-                    delete(codes_table).where(codes_table.c.encoder == self._encoder_id, codes_table.c.image.in_(ids))
-                )
-                rows = zip(keys(encoded.codes).tolist(), ids, encoded.codes, encoded.confidence.tolist(), strict=True)
-                connection.execute(
-                    insert(codes_table),
-                    [
-                        {
-                            "encoder": self._encoder_id,
-                            "key": key,
-                            "image": id_,
-                            "code": code.tobytes(),
-                            "confidence": sure,
-                        }
-                        for key, id_, code, sure in rows
-                    ],
-                )
-                self.summary.encoded += len(ids)
-            for done in batch:
-                self._store_state(connection, done)
+                ids = self._store_images(connection, decoded)
+                self._store_codes(connection, ids, encoded)
+            self._store_states(connection, batch)
             self._touch(connection)
 
-    def _store_image(self, connection: Connection, done: _Done) -> int:
-        """Write the row of a decoded image and return its id."""
-        assert done.image is not None
-        file, image = done.job.file, done.image
-        values = {
-            "size": file.size,
-            "mtime_ns": file.mtime_ns,
-            "content": done.content,
-            "pixels": None,
-            "width": image.width,
-            "height": image.height,
-            "format": image.format,
-            "missing": False,
+    def _store_images(self, connection: Connection, decoded: list[tuple[_Done, DecodedImage]]) -> list[int]:
+        """Write the rows of decoded images and return their ids, in order."""
+        rows = {
+            done.job.file.relative: {
+                "source": self._source,
+                "path": done.job.file.relative,
+                "size": done.job.file.size,
+                "mtime_ns": done.job.file.mtime_ns,
+                "content": done.content,
+                "pixels": None,
+                "width": image.width,
+                "height": image.height,
+                "format": image.format,
+                "missing": False,
+            }
+            for done, image in decoded
         }
-        where = and_(images.c.source == self._source, images.c.path == file.relative)
-        id_ = connection.execute(select(images.c.id).where(where)).scalar()
-        if id_ is None:
-            result = connection.execute(insert(images).values(source=self._source, path=file.relative, **values))
-            self.summary.added += 1
-            return int(result.inserted_primary_key[0])
-        connection.execute(update(images).where(images.c.id == id_).values(values))
-        if done.job.known is not None and done.job.known.content == done.content:
-            self.summary.unchanged += 1
-        else:
-            self.summary.changed += 1
-        return int(id_)
+        # Asked again, inside the transaction: a run beside this one may have stored some of them.
+        known = self._ids(connection, list(rows))
+        new = [row for path, row in rows.items() if path not in known]
+        if new:
+            connection.execute(insert(images), new)
+        if known:
+            values = {name: bindparam(name) for name in next(iter(rows.values())) if name not in {"source", "path"}}
+            statement = update(images).where(images.c.id == bindparam("row")).values(values)
+            connection.execute(statement, [{"row": id_, **rows[path]} for path, id_ in known.items()])
+        self.summary.added += len(new)
+        for done, _ in decoded:
+            if done.job.file.relative in known:
+                same = done.job.known is not None and done.job.known.content == done.content
+                self.summary.unchanged += same
+                self.summary.changed += not same
+        known |= self._ids(connection, [str(row["path"]) for row in new])
+        return [known[path] for path in rows]
 
-    def _store_state(self, connection: Connection, done: _Done) -> None:
-        """Write what is left of a job: a failure, a failure that is over, or new times of an unchanged file."""
-        file, known = done.job.file, done.job.known
-        where = and_(failures.c.source == self._source, failures.c.path == file.relative)
-        connection.execute(delete(failures).where(where))
-        if done.reason is not None:
-            values = {"size": file.size, "mtime_ns": file.mtime_ns, "reason": done.reason}
-            connection.execute(insert(failures).values(source=self._source, path=file.relative, **values))
-            self.summary.failed.append(Failure(file.path, done.reason))
-            if known is not None:
-                connection.execute(update(images).where(images.c.id == known.id).values(missing=True))
-        elif done.image is None:
-            assert known is not None
-            self.summary.unchanged += 1
-            times = {"size": file.size, "mtime_ns": file.mtime_ns, "missing": False}
-            connection.execute(update(images).where(images.c.id == known.id).values(times))
+    def _ids(self, connection: Connection, paths: list[str]) -> dict[str, int]:
+        query = select(images.c.path, images.c.id).where(images.c.source == self._source, images.c.path.in_(paths))
+        return {path: id_ for path, id_ in connection.execute(query)}
+
+    def _store_codes(self, connection: Connection, ids: list[int], encoded: Encoded) -> None:
+        mine = and_(codes_table.c.encoder == self._encoder_id, codes_table.c.image.in_(ids))
+        connection.execute(delete(codes_table).where(mine))
+        rows = zip(keys(encoded.codes).tolist(), ids, encoded.codes, encoded.confidence.tolist(), strict=True)
+        connection.execute(
+            insert(codes_table),
+            [
+                {"encoder": self._encoder_id, "key": key, "image": id_, "code": code.tobytes(), "confidence": sure}
+                for key, id_, code, sure in rows
+            ],
+        )
+        self.summary.encoded += len(ids)
+
+    def _store_states(self, connection: Connection, batch: list[_Done]) -> None:
+        """Write what is not an image row: failures, failures that are over, new times of unchanged files."""
+        paths = [done.job.file.relative for done in batch]
+        connection.execute(delete(failures).where(failures.c.source == self._source, failures.c.path.in_(paths)))
+        for done in batch:
+            file, known = done.job.file, done.job.known
+            if done.reason is not None:
+                values = {"path": file.relative, "size": file.size, "mtime_ns": file.mtime_ns, "reason": done.reason}
+                connection.execute(insert(failures).values(source=self._source, **values))
+                self.summary.failed.append(Failure(file.path, done.reason))
+                if known is not None:
+                    connection.execute(update(images).where(images.c.id == known.id).values(missing=True))
+            elif done.image is None:
+                assert known is not None
+                self.summary.unchanged += 1
+                times = {"size": file.size, "mtime_ns": file.mtime_ns, "missing": False}
+                connection.execute(update(images).where(images.c.id == known.id).values(times))
 
     def _finish(self, gone: dict[str, _Known], repaired: set[str], blocked: list[str]) -> None:
         """Mark what was not found any more, and forget failures of files that are gone."""
@@ -325,8 +332,8 @@ class Ingest:
                 part = lost[start : start + BATCH]
                 connection.execute(update(images).where(images.c.id.in_(part)).values(missing=True))
             for start in range(0, len(over), BATCH):
-                paths = or_(*(failures.c.path == path for path in over[start : start + BATCH]))
-                connection.execute(delete(failures).where(failures.c.source == self._source, paths))
+                these = failures.c.path.in_(over[start : start + BATCH])
+                connection.execute(delete(failures).where(failures.c.source == self._source, these))
             self._touch(connection)
 
     def _touch(self, connection: Connection) -> None:

@@ -149,15 +149,27 @@ def write_json(report: DedupReport, path: Path) -> None:
         file.write("\n")
 
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    """Open a file beside `path` that takes its place when the block ends well and vanishes when it does not."""
-    target = Path(os.path.realpath(path))  # a link stays a link: what it points to is replaced
+def check_target(path: Path) -> Path:
+    """Return the file that a report at `path` would replace: a link stays a link, what it points to is replaced.
+
+    Raises
+    ------
+    ConfigError
+        If the folder of `path` does not exist, or `path` is not a file.
+    """
+    target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
         raise ConfigError(f"--report: folder {target.parent} does not exist; create it first")
     if target.exists() and not target.is_file():
         what = "a folder" if target.is_dir() else "not a regular file"
         raise ConfigError(f"--report: {path} is {what}; give the name of a file to write")
+    return target
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[TextIO]:
+    """Open a file beside `path` that takes its place when the block ends well and vanishes when it does not."""
+    target = check_target(path)
     temporary = target.with_name(f".hashae-{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("x", encoding="utf-8", errors="backslashreplace", newline="") as file:

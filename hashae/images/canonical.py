@@ -119,11 +119,12 @@ PRESETS: dict[str, tuple[bool, bool, int]] = {
 """Name: (trim, rank, channels)."""
 
 
-def trim_boxes(thumbs: NDArray[np.uint8], tolerance: int) -> NDArray[np.int64]:
+def trim_boxes(thumbs: NDArray[np.uint8], tolerance: int, passes: int = 2) -> NDArray[np.int64]:
     """Find what is left of each thumb when uniform borders are cut off.
 
-    A row belongs to the top border if all its values, and those of every row above it, lie within `tolerance` levels
-    of each other *and* of the first row's middle; the other sides alike. At least a quarter of each side is kept: a
+    A row belongs to the top border if its values lie within `tolerance` levels of each other, and those of every row
+    above it too; the other sides alike. Rows are cut first, columns are then judged by the rows that are left, and
+    both again: a black frame around a white margin goes with the margin. At least a quarter of each side is kept: a
     picture that is uniform almost everywhere is left alone.
 
     Returns
@@ -131,22 +132,21 @@ def trim_boxes(thumbs: NDArray[np.uint8], tolerance: int) -> NDArray[np.int64]:
     int64 of shape (n, 4)
         Top, bottom, left, right; bottom and right exclusive.
     """
-    grey = thumbs if thumbs.shape[1] == 1 else thumbs.mean(axis=1, keepdims=True).astype(np.uint8)
-    grey = grey[:, 0]
-    side = grey.shape[1]
-    out = np.empty((len(grey), 4), np.int64)
-    for axis in (0, 1):
-        low = grey.min(axis=2 - axis).astype(np.int16)  # (n, side): of each row, then of each column
-        high = grey.max(axis=2 - axis).astype(np.int16)
-        for end in (0, 1):
-            lows, highs = (low, high) if end == 0 else (low[:, ::-1], high[:, ::-1])
-            spread = np.maximum.accumulate(highs, axis=1) - np.minimum.accumulate(lows, axis=1)
-            border = (spread <= tolerance).sum(axis=1)
-            out[:, 2 * axis + end] = border if end == 0 else side - border
-        start, stop = out[:, 2 * axis], out[:, 2 * axis + 1]
-        too_small = stop - start < side // 4
-        start[too_small], stop[too_small] = 0, side
-    return out
+    grey = thumbs[:, 0] if thumbs.shape[1] == 1 else thumbs.mean(axis=1).astype(np.uint8)
+    n, side, _ = grey.shape
+    boxes = np.tile(np.array([0, side, 0, side]), (n, 1))
+    place = np.arange(side)
+    for _ in range(passes):
+        for axis, across in ((0, 2), (2, 0)):  # rows within the columns that are left; then columns within the rows
+            kept = (place >= boxes[:, across, None]) & (place < boxes[:, across + 1, None])  # (n, side)
+            lines = grey if axis == 0 else grey.swapaxes(1, 2)  # (n, line, place along it)
+            low = np.where(kept[:, None], lines, 255).min(axis=2)
+            high = np.where(kept[:, None], lines, 0).max(axis=2)
+            busy = high.astype(np.int16) - low > tolerance  # (n, side)
+            start, stop = busy.argmax(axis=1), side - busy[:, ::-1].argmax(axis=1)
+            fits = busy.any(axis=1) & (stop - start >= side // 4)
+            boxes[fits, axis], boxes[fits, axis + 1] = start[fits], stop[fits]
+    return boxes
 
 
 def area_weights(start: NDArray[np.int64], stop: NDArray[np.int64], side: int, size: int) -> NDArray[np.float32]:

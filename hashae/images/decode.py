@@ -7,6 +7,7 @@ as cheap as a small one.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import warnings
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from hashae.errors import ImageError
 
@@ -118,17 +119,70 @@ def decode(data: bytes, path: str | Path, *, side: int, channels: int = 1) -> De
     ImageError
         If the bytes are no image, are damaged or truncated, or hold more than `MAX_PIXELS` pixels.
     """
+    with _damage_named(data, path), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        _check_pixels(image, path)
+        width, height = image.size
+        name = image.format or "unknown"
+        # Twice the side keeps enough detail for the border trim and for the area resize after it.
+        image.draft("L" if channels == 1 else "RGB", (2 * side, 2 * side))
+        orientation = image.getexif().get(_ORIENTATION, 1)
+        image.load()
+        small = _to_mode(image, "L" if channels == 1 else "RGB", side)
+    if orientation in _TRANSPOSE:
+        small = small.transpose(_TRANSPOSE[orientation])
+        if orientation >= 5:
+            width, height = height, width
+    pixels = np.asarray(small, np.uint8)
+    thumb = pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return DecodedImage(thumb, width, height, name)
+
+
+def pixel_hash(data: bytes, path: str | Path) -> bytes:
+    """Return 16 bytes that are equal for two files exactly if all their upright pixels are equal.
+
+    Raises
+    ------
+    ImageError
+        As :func:`decode`.
+    """
+    with _damage_named(data, path), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        _check_pixels(image, path)
+        upright = ImageOps.exif_transpose(image)
+        # Palettes and greys are compared by what they show; deep greys keep their depth.
+        mode = upright.mode if upright.mode.startswith(("I", "F")) else "RGBA"
+        pixels = upright.convert(mode)
+        digest = hashlib.sha256(f"{pixels.mode} {pixels.size}".encode())
+        digest.update(pixels.tobytes())
+    return digest.digest()[:16]
+
+
+def thumbnail(data: bytes, path: str | Path, *, side: int = 192) -> bytes:
+    """Return a JPEG of at most `side` pixels a side, upright, for reports.
+
+    Raises
+    ------
+    ImageError
+        As :func:`decode`.
+    """
+    with _damage_named(data, path), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        _check_pixels(image, path)
+        image.draft("RGB", (2 * side, 2 * side))
+        small = image if image.mode.startswith(("I", "F")) else image.convert("RGBA")
+        small = _to_eight_bits(small) if small.mode.startswith(("I", "F")) else small
+        small.thumbnail((side, side))
+        small = ImageOps.exif_transpose(small)
+        if small.mode == "RGBA":
+            small = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small)
+        buffer = io.BytesIO()
+        small.convert("RGB").save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
+
+
+@contextmanager
+def _damage_named(data: bytes, path: str | Path) -> Iterator[None]:
+    """Turn what decoders raise on bad files into one `ImageError` with a reason."""
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise ImageError(path, _too_large(width, height))
-            name = image.format or "unknown"
-            # Twice the side keeps enough detail for the border trim and for the area resize after it.
-            image.draft("L" if channels == 1 else "RGB", (2 * side, 2 * side))
-            orientation = image.getexif().get(_ORIENTATION, 1)
-            image.load()
-            small = _to_mode(image, "L" if channels == 1 else "RGB", side)
+        yield
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -137,13 +191,11 @@ def decode(data: bytes, path: str | Path, *, side: int, channels: int = 1) -> De
         raise ImageError(path, f"image has too many pixels; the limit is {MAX_PIXELS:,}") from error
     except _DAMAGE as error:
         raise ImageError(path, _damage(error)) from error
-    if orientation in _TRANSPOSE:
-        small = small.transpose(_TRANSPOSE[orientation])
-        if orientation >= 5:
-            width, height = height, width
-    pixels = np.asarray(small, np.uint8)
-    thumb = pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    return DecodedImage(thumb, width, height, name)
+
+
+def _check_pixels(image: Image.Image, path: str | Path) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(path, f"{image.width} x {image.height} pixels; the limit is {MAX_PIXELS:,} in all")
 
 
 def _to_mode(image: Image.Image, mode: str, side: int) -> Image.Image:
@@ -172,10 +224,6 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     else:
         scaled = (values - values.min()) * (255 / max(float(np.ptp(values)), 1e-12))
     return Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8))
-
-
-def _too_large(width: int, height: int) -> str:
-    return f"{width} x {height} pixels; the limit is {MAX_PIXELS:,} in all"
 
 
 def _what_it_is(data: bytes) -> str:

@@ -72,6 +72,15 @@ def check_folder(folder: str | Path) -> Path:
         raise SourceError(f"{path} cannot be listed ({error.strerror or error})") from error
 
 
+def _inside(link: str, root: Path) -> bool:
+    """Return whether a link leads to something below `root` that a scan finds without it."""
+    target = os.path.realpath(link)
+    base = os.path.realpath(root) + os.sep
+    hidden = any(part.startswith(".") for part in target[len(base) :].split(os.sep))
+    known = os.path.splitext(target)[1].lower() in EXTENSIONS
+    return target.startswith(base) and known and not hidden
+
+
 def scan(folder: str | Path, on_problem: Callable[[Problem], None] | None = None) -> Iterator[FoundFile]:
     """Walk a folder and yield its pictures.
 
@@ -120,6 +129,8 @@ def scan(folder: str | Path, on_problem: Callable[[Problem], None] | None = None
                 if candidate:
                     report(Problem(entry.path, name, broken))
                 continue
+            if entry.is_symlink() and not stat.S_ISDIR(status.st_mode) and _inside(entry.path, root):
+                continue  # the file itself is found at its own place
             if stat.S_ISDIR(status.st_mode):
                 if (status.st_dev, status.st_ino) not in seen:
                     seen.add((status.st_dev, status.st_ino))

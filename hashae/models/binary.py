@@ -29,7 +29,7 @@ class BinaryAutoencoder(HashModel):
         # Centres every logit over the batch, so that a bit is 1 for half of the images. The learned scale lets the
         # logits outgrow the noise.
         self.normalise = nn.BatchNorm1d(config.bits)
-        nn.init.constant_(self.normalise.weight, 1.0)
+        nn.init.constant_(self.normalise.weight, 3.0)
 
     def encode(self, x: Tensor) -> Tensor:
         """Return logits ``(n, bits)`` of canonical images."""

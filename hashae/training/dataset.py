@@ -15,8 +15,11 @@ from hashae.images.canonical import CanonicalForm
 from hashae.images.decode import decode, large_images_allowed, read_bytes
 from hashae.images.scan import FoundFile, Problem, scan
 
-MIN_IMAGES = 16
+MIN_IMAGES = 2
 """Fewest pictures a code can be learned from: every image is told from the others of its batch."""
+
+FEW_IMAGES = 200
+"""Below this number near matches are uncertain, and a program should say so."""
 
 
 @dataclass(frozen=True)

@@ -238,7 +238,7 @@ def _bfloat16(config: TrainConfig, device: torch.device) -> bool:
     return bool(native())
 
 
-def _fit_steps(config: TrainConfig, step: int, steps: int, elapsed: float, pace: float, timed: int) -> int:  # noqa: PLR0917
+def _fit_steps(config: TrainConfig, step: int, steps: int, elapsed: float, pace: float, timed: int) -> int:
     """Fit the number of steps to what is left of the budget, from the seconds a step takes; again every 50 steps."""
     assert config.budget is not None
     if timed == TIMED_STEPS or (timed > TIMED_STEPS and timed % 50 == 0):

@@ -70,8 +70,8 @@ def choose_radii(model: HashModel, images: TrainingImages, form: CanonicalForm, 
     codes = pack(torch.cat(parts).numpy())
     key_bytes = model.config.key_bits // 8
     share = 0.02 / len(rows)
-    whole = tail_radius(pair_distances(codes), share)
-    key = tail_radius(pair_distances(codes[:, :key_bytes]), share)
+    whole = tail_radius(pair_distances(codes), share, model.config.bits)
+    key = tail_radius(pair_distances(codes[:, :key_bytes]), share, model.config.key_bits)
     return Radii(whole, key, health(codes))
 
 
@@ -80,12 +80,12 @@ def pair_distances(codes: Codes) -> NDArray[np.int32]:
     return hamming(codes, codes)[np.triu_indices(len(codes), 1)]
 
 
-def tail_radius(distances: NDArray[np.int32], share: float) -> int:
+def tail_radius(distances: NDArray[np.int32], share: float, bits: int) -> int:
     """Return the largest radius within which at most `share` of the pairs are expected.
 
     The logarithm of the cumulative share is close to linear in the distance far below the mean. The line is fitted
     between the shares `TAIL`, where enough pairs are seen and true copies do not weigh, and extended to `share`.
-    With few pairs, the smallest distance seen stands in.
+    With few pairs, the smallest distance seen stands in, at most an eighth of the bits.
 
     Parameters
     ----------
@@ -93,6 +93,8 @@ def tail_radius(distances: NDArray[np.int32], share: float) -> int:
         Distances of pairs of different pictures, in bits.
     share
         Expected share of false pairs, in ]0, 1[.
+    bits
+        Code length.
     """
     if not len(distances):
         return 0
@@ -100,7 +102,7 @@ def tail_radius(distances: NDArray[np.int32], share: float) -> int:
     cumulative = np.cumsum(counts) / len(distances)
     inside = np.flatnonzero((cumulative >= TAIL[0]) & (cumulative <= TAIL[1]))
     if len(inside) < 3:
-        return max(int(distances.min()) - 1, 0)
+        return min(max(int(distances.min()) - 1, 0), bits // 8)
     slope, intercept = np.polyfit(inside, np.log(cumulative[inside]), 1)
     return max(math.floor((math.log(share) - intercept) / slope), 0)
 

@@ -114,8 +114,11 @@ class ViewMaker:
 
 
 def _tone(x: Tensor, rng: np.random.Generator, strength: float) -> Tensor:
-    """Gamma, and a smooth field of light: a slope across the picture and a vignette."""
+    """Gamma; brightness and contrast, with clipping; a field of light: a slope across the picture and a vignette."""
     n, _, side, _ = x.shape
+    gain = np.where(rng.random(n) < 0.4, np.exp(rng.normal(0, 0.3, n) * strength), 1.0).astype(np.float32)
+    middle = torch.from_numpy(np.where(rng.random(n) < 0.5, 0.0, 128.0).astype(np.float32))[:, None, None, None]
+    x = (x - middle) * torch.from_numpy(gain)[:, None, None, None] + middle
     gamma = np.exp(rng.normal(0, 0.35, n) * strength).astype(np.float32)
     x = 255 * (x / 255).clamp_(0, 1).pow(torch.from_numpy(gamma)[:, None, None, None])
     ramp = torch.linspace(-1, 1, side)

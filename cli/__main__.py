@@ -1,0 +1,5 @@
+"""``python -m hashae.cli``."""
+
+from hashae.cli.main import main
+
+main()

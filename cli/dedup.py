@@ -1,0 +1,118 @@
+"""``hashae dedup``: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hashae.cli.options import (
+    budget_option,
+    collection_path,
+    db_option,
+    encoder_option,
+    json_option,
+    workers_option,
+)
+
+if TYPE_CHECKING:
+    from hashae.indexer.report import DedupReport
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+SHOWN_GROUPS = 5
+
+
+@click.command()
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.option("--radius", type=click.IntRange(0), help="Largest distance in bits.  [default: the encoder's own]")
+@click.option("--report", "report_file", type=FILE, help="Write a self-contained HTML page with thumbnails.")
+@click.option("--csv", "csv_file", type=FILE, help="Write one row an image.")
+@db_option
+@encoder_option
+@budget_option
+@workers_option
+@json_option
+def dedup(
+    folder: Path | None,
+    radius: int | None,
+    report_file: Path | None,
+    csv_file: Path | None,
+    db: Path | None,
+    encoder_file: Path | None,
+    budget: float,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Find groups of pictures in FOLDER, or in the whole collection, that show the same.
+
+    New and changed files are indexed first; the very first time, an encoder is learned from the folder. Nothing is
+    changed or deleted: the answer is a table, and a report if asked for.
+
+    \b
+    Examples:
+      hashae dedup ~/Pictures --report report.html
+      hashae dedup ~/Pictures --radius 12 --csv groups.csv
+      hashae dedup --json > groups.json           all folders indexed before
+    """
+    from hashae.cli.learn import STAGES, bring_up_to_date, ensure_encoder, refuse_nothing
+    from hashae.cli.output import print_failures, print_json, say
+    from hashae.cli.progress import ProgressLine
+    from hashae.images.scan import check_folder
+    from hashae.indexer import Collection
+    from hashae.indexer.report_files import check_target, write_csv, write_html
+
+    if folder is not None:
+        check_folder(folder)
+    for target in (report_file, csv_file):
+        if target is not None:
+            check_target(target)  # before the work, not after it
+    with Collection.open(collection_path(db), threads=workers) as collection:
+        ensure_encoder(collection, folder, encoder_file, budget=budget, quiet=as_json, workers=workers)
+        summary = bring_up_to_date(collection, folder, workers=workers, quiet=as_json)
+        with ProgressLine(quiet=as_json) as progress:
+            report = collection.dedup(
+                folder, radius=radius, on_progress=lambda p: progress.update(STAGES[p.stage], p.done, p.total)
+            )
+        if as_json:
+            print_json(report.to_dict())
+        else:
+            print_failures(summary.failed)
+            _print_summary(report)
+        if csv_file is not None:
+            write_csv(report, csv_file)
+        if report_file is not None:
+            write_html(report, report_file, collection.thumbnail)
+            if not as_json:
+                say(f"report: {report_file}")
+        refuse_nothing(summary, folder)
+
+
+def _print_summary(report: DedupReport) -> None:
+    from hashae.cli.output import print_table
+    from hashae.indexer.report import TIER_TITLES
+    from hashae.indexer.report_files import human_size
+
+    if not report.groups:
+        click.echo(f"no duplicates among {report.images:,} images (radius {report.radius} of {report.bits} bits)")
+        return
+    rows = [
+        (TIER_TITLES[tier], f"{counts['groups']:,}", f"{counts['images']:,}", human_size(counts["bytes"]))
+        for tier, counts in report.by_tier().items()
+    ]
+    rows.append(("total", f"{len(report.groups):,}", f"{report.duplicates:,}", human_size(report.bytes_to_free)))
+    title = f"{report.images:,} images, radius {report.radius} of {report.bits} bits"
+    print_table(title, ("how they are the same", "groups", "spare images", "could be freed"), rows)
+    for group in report.groups[:SHOWN_GROUPS]:
+        keeper = group.keeper
+        click.echo(_safe(f"keep {keeper.path}  [{keeper.reason}]"))
+        for image in group.images[1:4]:
+            click.echo(_safe(f"     {image.path}  [{TIER_TITLES[image.tier]}, {image.distance} bits; {image.reason}]"))
+        if len(group.images) > 4:
+            click.echo(f"     and {len(group.images) - 4} more")
+    if len(report.groups) > SHOWN_GROUPS:
+        click.echo(f"and {len(report.groups) - SHOWN_GROUPS:,} more groups; see them all with --report report.html")
+
+
+def _safe(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

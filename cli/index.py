@@ -1,0 +1,54 @@
+"""``hashae index``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from hashae.cli.options import (
+    budget_option,
+    collection_path,
+    db_option,
+    encoder_option,
+    json_option,
+    workers_option,
+)
+
+
+@click.command()
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@db_option
+@encoder_option
+@budget_option
+@workers_option
+@json_option
+def index(
+    folder: Path | None, db: Path | None, encoder_file: Path | None, budget: float, workers: int, as_json: bool
+) -> None:
+    """Bring FOLDER, or all folders of the collection, up to date.
+
+    Only new and changed files are read. The first time, an encoder is learned from the folder, unless one is given.
+
+    \b
+    Examples:
+      hashae index ~/Pictures
+      hashae index                          all folders indexed before
+      hashae index photos --encoder photo.onnx --db photos.db
+    """
+    from hashae.cli.learn import bring_up_to_date, ensure_encoder, refuse_nothing
+    from hashae.cli.output import print_failures, print_json
+    from hashae.images.scan import check_folder
+    from hashae.indexer import Collection
+
+    if folder is not None:
+        check_folder(folder)
+    with Collection.open(collection_path(db), threads=workers) as collection:
+        ensure_encoder(collection, folder, encoder_file, budget=budget, quiet=as_json, workers=workers)
+        summary = bring_up_to_date(collection, folder, workers=workers, quiet=as_json)
+        if as_json:
+            print_json({"collection": str(collection.path), "images": summary.images, **asdict(summary)})
+        else:
+            print_failures(summary.failed)
+        refuse_nothing(summary, folder)

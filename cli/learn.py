@@ -1,0 +1,124 @@
+"""What `train`, `index` and `dedup` share: find or learn the encoder, bring a collection up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hashae.cli.output import say
+from hashae.cli.progress import ProgressLine
+from hashae.errors import HashaeError, MissingDependency, SourceError
+
+if TYPE_CHECKING:
+    from hashae.encoder import Encoder
+    from hashae.indexer import Collection
+    from hashae.indexer.ingest import IndexSummary
+    from hashae.training import StepReport
+
+STAGES = {"scan": "looking for pictures", "index": "indexing", "pixels": "comparing pixels"}
+
+
+def learn(folder: Path, *, quiet: bool, config: Any = None, **settings: Any) -> Encoder:
+    """Train an encoder on a folder and show the progress; settings as :func:`hashae.training.recipe.learn_encoder`."""
+    try:
+        from hashae.training.dataset import FEW_IMAGES
+        from hashae.training.recipe import learn_encoder
+    except ModuleNotFoundError as error:
+        raise MissingDependency(
+            f"learning an encoder ({error.name} is missing; or give --encoder FILE)", "train"
+        ) from error
+    with ProgressLine(quiet=quiet) as progress:
+
+        def step(report: StepReport) -> None:
+            note = f"loss {report.loss:.3f}, noise {report.sigma:.2f}, bit balance {1 - report.balance:.2f}"
+            progress.update("learning", report.step, report.steps, note)
+
+        encoder, images = learn_encoder(
+            folder,
+            config=config,
+            on_load=lambda done, total: progress.update("reading pictures", done, total),
+            on_step=step,
+            **settings,
+        )
+    if not quiet:
+        made = encoder.info.made["result"]
+        say(
+            f"learned a {encoder.bits}-bit encoder from {len(images):,} pictures: {made['steps']:,} steps in "
+            f"{made['seconds']:.0f} s, radius {encoder.info.radius} bits"
+        )
+        if len(images) < FEW_IMAGES:
+            say(f"note: fewer than {FEW_IMAGES} pictures to learn from; near matches are uncertain, look at them")
+    return encoder
+
+
+def ensure_encoder(
+    collection: Collection, folder: Path | None, encoder_file: Path | None, *, budget: float, quiet: bool, workers: int
+) -> None:
+    """Give the collection an encoder: the file asked for, else its own, else one learned from `folder` now."""
+    if encoder_file is not None:
+        from hashae.encoder import Encoder
+
+        encoder = Encoder.load(encoder_file)
+        if collection.has_encoder and collection.encoder.fingerprint == encoder.fingerprint:
+            return
+        if collection.has_encoder and not quiet:
+            say(f"the collection changes to encoder {encoder.name!r}; all its images will be encoded again")
+        collection.set_encoder(encoder)
+        return
+    if collection.has_encoder:
+        return
+    if folder is None:
+        raise SourceError(f"{collection.path} is empty; name a folder of pictures: hashae index FOLDER")
+    if not quiet:
+        say(f"no encoder yet: learning one from {folder}, once")
+    from hashae.config import TrainConfig
+
+    config = TrainConfig(budget=budget, threads=workers)
+    collection.set_encoder(learn(folder, quiet=quiet, config=config, workers=workers))
+
+
+def bring_up_to_date(collection: Collection, folder: Path | None, *, workers: int, quiet: bool) -> IndexSummary:
+    """Index a folder, or all folders of the collection, with progress, and tell what was found."""
+    with ProgressLine(quiet=quiet) as progress:
+        summary = collection.index(
+            folder, workers=workers, on_progress=lambda p: progress.update(STAGES[p.stage], p.done, p.total)
+        )
+    if not quiet:
+        say(describe(summary))
+    return summary
+
+
+def describe(summary: IndexSummary) -> str:
+    """Return one line on what indexing did."""
+    parts = [f"{summary.images:,} images"]
+    for count, word in (
+        (summary.added, "new"),
+        (summary.changed, "changed"),
+        (summary.unchanged, "unchanged"),
+        (summary.missing, "gone since the last run"),
+        (len(summary.failed), "unusable"),
+    ):
+        if count:
+            parts.append(f"{count:,} {word}")
+    rate = f" ({summary.encoded / summary.seconds:,.0f} encoded/s)" if summary.encoded and summary.seconds else ""
+    return f"{parts[0]}: {', '.join(parts[1:]) or 'none'}, in {summary.seconds:.1f} s{rate}"
+
+
+def refuse_nothing(summary: IndexSummary, folder: Path | None) -> None:
+    """Fail if there was not one usable picture.
+
+    Raises
+    ------
+    HashaeError
+        With the first reason, if there were files at all.
+    """
+    if summary.images:
+        return
+    where = folder or "the folders of the collection"
+    if summary.failed:
+        first = summary.failed[0]
+        raise HashaeError(
+            f"none of the {len(summary.failed)} pictures in {where} can be used; the first: {first.path}: "
+            f"{first.reason}"
+        )
+    raise SourceError(f"{where} holds no pictures; give a folder with JPEG, PNG or other image files")

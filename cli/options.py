@@ -1,0 +1,94 @@
+"""Options that several commands share, defined once."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+
+
+def default_workers() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Duration(click.ParamType[float]):
+    """A length of time such as ``90``, ``90s``, ``2m`` or ``1.5h``, in seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds."""
+        if isinstance(value, (int, float)):
+            return float(value)
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", str(value).strip())
+        seconds = float(found[1]) * UNITS[found[2]] if found else 0.0
+        if not 0 < seconds < math.inf:
+            self.fail(f"{value!r} is no length of time; expected for example 90s, 2m or 1h", param, ctx)
+        return seconds
+
+
+def db_option(function: F) -> F:
+    """Add ``--db FILE``, else ``HASHAE_DB``, else the user's data folder."""
+    return click.option(
+        "--db",
+        type=click.Path(dir_okay=False, path_type=Path),
+        envvar="HASHAE_DB",
+        show_envvar=True,
+        help="Collection file.  [default: in the user's data folder]",
+    )(function)
+
+
+def json_option(function: F) -> F:
+    """Add ``--json``: machine-readable output."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")(function)
+
+
+def encoder_option(function: F) -> F:
+    """Add ``--encoder FILE``."""
+    return click.option(
+        "--encoder",
+        "encoder_file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Encoder file (.onnx) written by train; becomes the collection's.  [default: the collection's own]",
+    )(function)
+
+
+def budget_option(function: F) -> F:
+    """Add ``--budget TIME``."""
+    return click.option(
+        "--budget",
+        type=Duration(),
+        default="2m",
+        show_default=True,
+        help="Most time to spend on learning an encoder, if one has to be learned: 90s, 2m, 1h.",
+    )(function)
+
+
+def workers_option(function: F) -> F:
+    """Add ``--workers N``."""
+    return click.option(
+        "--workers",
+        type=click.IntRange(1, 256),
+        default=default_workers,
+        show_default="number of cores",
+        help="Threads that read and decode pictures.",
+    )(function)
+
+
+def collection_path(db: Path | None) -> Path:
+    """Return the collection file to use; the default folder is made if missing."""
+    if db is not None:
+        return db
+    import platformdirs
+
+    return platformdirs.user_data_path("hashae", ensure_exists=True) / "collection.db"

@@ -1,0 +1,60 @@
+"""``hashae query``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from hashae.cli.options import collection_path, db_option, json_option
+
+
+@click.command()
+@click.argument("image", type=click.Path(path_type=Path))
+@click.option("--exact", is_flag=True, help="Images with exactly the same code.")
+@click.option("--radius", type=click.IntRange(0), help="Images at most RADIUS bits away.")
+@click.option("-k", type=click.IntRange(1), help="The K images with the fewest differing bits.  [default: 10]")
+@click.option("--explain", is_flag=True, help="Say how the answer was found and how long it took.")
+@db_option
+@json_option
+def query(
+    image: Path, exact: bool, radius: int | None, k: int | None, explain: bool, db: Path | None, as_json: bool
+) -> None:
+    """Find pictures of the collection whose codes equal that of IMAGE, or are near it.
+
+    \b
+    Examples:
+      hashae query beach.jpg                 the ten nearest
+      hashae query beach.jpg --exact         same code: most likely the same picture
+      hashae query beach.jpg --radius 20 --explain
+      hashae query beach.jpg -k 3 --json
+    """
+    from hashae.cli.output import print_json, print_table, say
+    from hashae.indexer import Collection
+    from hashae.indexer.report_files import human_size
+
+    if exact + (radius is not None) + (k is not None) > 1:
+        raise click.UsageError("give only one of --exact, --radius and -k")
+    if not exact and radius is None and k is None:
+        k = 10
+    with Collection.open(collection_path(db), create=False) as collection:
+        answer = collection.query(image, exact=exact, radius=radius, k=k, explain=explain)
+    if as_json:
+        print_json({"image": str(image), **asdict(answer)})
+        return
+    if answer.matches:
+        rows = [
+            (match.distance, f"{match.width} × {match.height}", match.format, human_size(match.size), match.path)
+            for match in answer.matches
+        ]
+        print_table("", (f"bits of {answer.bits}", "pixels", "format", "size", "path"), rows)
+    else:
+        say("no match")
+    if answer.explanation is not None:
+        how = answer.explanation
+        say(
+            f"{how.method}: {how.why}; {how.probes:,} probes, {how.candidates:,} candidates read, "
+            f"{how.answers:,} answers in {how.seconds * 1000:.2f} ms; query code {answer.code}, "
+            f"confidence {answer.confidence:.2f}"
+        )

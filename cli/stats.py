@@ -1,0 +1,81 @@
+"""``hashae stats`` and ``hashae encoders``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hashae.cli.options import collection_path, db_option, json_option
+
+
+@click.command()
+@db_option
+@json_option
+def stats(db: Path | None, as_json: bool) -> None:
+    """Show what is in the collection: folders, images, encoder, files that could not be used.
+
+    \b
+    Examples:
+      hashae stats
+      hashae stats --db photos.db --json
+    """
+    from hashae.cli.output import print_failures, print_json, print_table
+    from hashae.indexer import Collection
+    from hashae.indexer.report import Failure
+    from hashae.indexer.report_files import human_size
+
+    with Collection.open(collection_path(db), create=False) as collection:
+        values = collection.stats()
+    if as_json:
+        print_json(values)
+        return
+    click.echo(f"collection  {values['collection']} ({human_size(values['file_bytes'])})")
+    click.echo(f"images      {values['images']:,} ({human_size(values['bytes'])}), {values['missing']:,} missing")
+    for encoder in values["encoders"]:
+        if encoder["default"]:
+            click.echo(f"encoder     {encoder['name']}, {encoder['bits']} bits, radius {encoder['radius']}")
+    if values["folders"]:
+        rows = [
+            (f["path"], f"{f['images']:,}", human_size(f["bytes"]), f"{f['missing']:,}", f["indexed"] or "never")
+            for f in values["folders"]
+        ]
+        print_table("folders", ("folder", "images", "size", "missing", "indexed"), rows)
+    print_failures([Failure(failure["path"], failure["reason"]) for failure in values["failures"]])
+
+
+@click.command()
+@db_option
+@json_option
+def encoders(db: Path | None, as_json: bool) -> None:
+    """List the encoders in the collection file.
+
+    \b
+    Examples:
+      hashae encoders
+      hashae encoders --json
+    """
+    from hashae.cli.output import print_json, print_table
+    from hashae.indexer import Collection
+
+    with Collection.open(collection_path(db), create=False) as collection:
+        listed = collection.list_encoders()
+    if as_json:
+        print_json(listed)
+        return
+    if not listed:
+        click.echo("no encoder yet; hashae index FOLDER learns one")
+        return
+    rows = [
+        (
+            ("* " if e["default"] else "") + e["name"],
+            e["bits"],
+            e["radius"],
+            f"{e['codes']:,}",
+            f"{e['health'].get('effective_bits', 0):.0f}",
+            e["added"],
+            e["fingerprint"][:12],
+        )
+        for e in listed
+    ]
+    print_table("", ("name (* in use)", "bits", "radius", "codes", "effective bits", "added", "fingerprint"), rows)

@@ -1,0 +1,108 @@
+"""The folders a collection is made of; no picture belongs to two of them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from hashae.db import Database
+from hashae.db.schema import failures, images, sources
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A folder of a collection."""
+
+    id: int
+    path: Path
+
+
+class SourceBook:
+    """The sources of one collection.
+
+    Parameters
+    ----------
+    database
+        Open collection file.
+    collection
+        Row id of the collection.
+    """
+
+    def __init__(self, database: Database, collection: int) -> None:
+        self._database, self._collection = database, collection
+
+    def all(self) -> list[tuple[Source, str]]:
+        """Return every source, ordered by path, with the empty string: all of it."""
+        with self._database.read() as connection:
+            return [(source, "") for source in self._listed(connection)]
+
+    def exact(self, folder: str | Path) -> Source | None:
+        """Return the source whose folder this is, or None."""
+        with self._database.read() as connection:
+            return next((source for source in self._listed(connection) if source.path == Path(folder)), None)
+
+    def claim(self, folder: Path) -> tuple[Source, str]:
+        """Return the source a folder belongs to and the part of it, made if there is none.
+
+        A folder inside a source stays part of it. A folder around sources takes them over, with their images: a picture
+        in two sources would be its own duplicate.
+        """
+        with self._database.write() as connection:
+            listed = self._listed(connection)
+            for source in listed:
+                if source.path == folder:
+                    return source, ""
+                if source.path in folder.parents:
+                    return source, folder.relative_to(source.path).as_posix()
+            made = connection.execute(insert(sources).values(collection=self._collection, path=str(folder)))
+            mine = Source(int(made.inserted_primary_key[0]), folder)
+            for source in listed:
+                if folder in source.path.parents:
+                    _take_over(connection, source, mine)
+            return mine, ""
+
+    def mark_indexed(self, source: Source, when: str) -> None:
+        """Note when a source was last indexed to its end."""
+        with self._database.write() as connection:
+            connection.execute(update(sources).where(sources.c.id == source.id).values(indexed=when))
+
+    def images_at(self, path: str | Path) -> list[int]:
+        """Return the ids of the image at `path`, or of all images below it."""
+        found: list[int] = []
+        absolute = os.fspath(path)
+        with self._database.read() as connection:
+            for source in self._listed(connection):
+                root = str(source.path)
+                rows = connection.execute(select(images.c.id, images.c.path).where(images.c.source == source.id))
+                if absolute == root or root.startswith(absolute.rstrip(os.sep) + os.sep):
+                    found += [id_ for id_, _ in rows]
+                elif absolute.startswith(root.rstrip(os.sep) + os.sep):
+                    relative = os.path.relpath(absolute, root).replace(os.sep, "/")
+                    found += [id_ for id_, name in rows if name == relative or name.startswith(f"{relative}/")]
+        return found
+
+    def _listed(self, connection: Connection) -> list[Source]:
+        query = (
+            select(sources.c.id, sources.c.path)
+            .where(sources.c.collection == self._collection)
+            .order_by(sources.c.path)
+        )
+        return [Source(id_, Path(path)) for id_, path in connection.execute(query)]
+
+
+def _take_over(connection: Connection, inner: Source, outer: Source) -> None:
+    """Move images and failures of `inner` into `outer`, and delete `inner`."""
+    prefix = inner.path.relative_to(outer.path).as_posix()
+    for table, key in ((images, images.c.id), (failures, failures.c.path)):
+        rows = connection.execute(select(key, table.c.path).where(table.c.source == inner.id)).all()
+        if rows:
+            statement = (
+                update(table)
+                .where(table.c.source == inner.id, key == bindparam("row"))
+                .values(source=outer.id, path=bindparam("name"))
+            )
+            connection.execute(statement, [{"row": row, "name": f"{prefix}/{name}"} for row, name in rows])
+    connection.execute(delete(sources).where(sources.c.id == inner.id))
