@@ -25,7 +25,7 @@ SHOWN_GROUPS = 5
 
 @click.command()
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
-@click.option("--radius", type=click.IntRange(0), help="Largest distance in bits.  [default: the encoder's own]")
+@click.option("--radius", type=click.IntRange(0), help="Largest distance in bits.  [default: each image its own]")
 @click.option("--report", "report_file", type=FILE, help="Write a self-contained HTML page with thumbnails.")
 @click.option("--csv", "csv_file", type=FILE, help="Write one row an image.")
 @db_option
@@ -94,14 +94,14 @@ def _print_summary(report: DedupReport) -> None:
     from hashae.indexer.report_files import human_size
 
     if not report.groups:
-        click.echo(f"no duplicates among {report.images:,} images (radius {report.radius} of {report.bits} bits)")
+        click.echo(f"no duplicates among {report.images:,} images ({report.rule})")
         return
     rows = [
         (TIER_TITLES[tier], f"{counts['groups']:,}", f"{counts['images']:,}", human_size(counts["bytes"]))
         for tier, counts in report.by_tier().items()
     ]
     rows.append(("total", f"{len(report.groups):,}", f"{report.duplicates:,}", human_size(report.bytes_to_free)))
-    title = f"{report.images:,} images, radius {report.radius} of {report.bits} bits"
+    title = f"{report.images:,} images, {report.rule}"
     print_table(title, ("how they are the same", "groups", "spare images", "could be freed"), rows)
     for group in report.groups[:SHOWN_GROUPS]:
         keeper = group.keeper

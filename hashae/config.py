@@ -96,6 +96,9 @@ class TrainConfig:
         Weights of the four terms of the loss.
     views
         Strength of the corruptions, from 0 (none) to 1.
+    neighbours
+        Images in a batch come in groups of this many that have similar codes, so that hard cases meet; 1 draws all of
+        them at random.
     mirror
         Let views be mirrored, so that a picture and its mirror image get one code.
     precision
@@ -114,13 +117,14 @@ class TrainConfig:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     seed: int = 0
-    sigma: float = 2.0
+    sigma: float = 1.0
     temperature: float = 0.07
     reconstruction: float = 1.0
     agreement: float = 1.0
     balance: float = 1.0
-    decorrelation: float = 0.3
+    decorrelation: float = 0.05
     views: float = 1.0
+    neighbours: int = 1
     mirror: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -134,6 +138,8 @@ class TrainConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected a positive number")
         if self.batch < 2:
             raise ConfigError(f"batch is {self.batch}; expected at least 2, because images are told from each other")
+        if not 1 <= self.neighbours <= self.batch:
+            raise ConfigError(f"neighbours is {self.neighbours}; expected 1 to the batch, {self.batch}")
         if self.budget is not None and not self.budget > 0:
             raise ConfigError(f"budget is {self.budget} s; expected a positive number of seconds")
         weights = ("reconstruction", "agreement", "balance", "decorrelation", "sigma", "views", "weight_decay")

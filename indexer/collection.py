@@ -9,9 +9,8 @@ with Collection.open("photos.db") as collection:
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -20,24 +19,24 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
-from hashae.codes import Codes, keys
 from hashae.db import Database, open_database
-from hashae.db.schema import codes as codes_table
-from hashae.db.schema import collections, encoders, failures, images, sources
+from hashae.db.schema import collections, images, sources
 from hashae.encoder import Encoder
 from hashae.errors import CollectionError, ConfigError, ImageError, SourceError, UnknownName
 from hashae.images.decode import large_images_allowed, pixel_hash, read_bytes
 from hashae.images.decode import thumbnail as make_thumbnail
 from hashae.images.scan import check_folder
+from hashae.indexer.catalogue import Catalogue
+from hashae.indexer.duplicates import group_codes, report_groups
 from hashae.indexer.index import HashIndex
 from hashae.indexer.ingest import IndexSummary, Ingest, Progress
-from hashae.indexer.match import Match
 from hashae.indexer.planner import Explanation
-from hashae.indexer.report import DedupReport, Failure, ReportGroup
+from hashae.indexer.report import DedupReport, Failure
+from hashae.indexer.shelf import NewEncoder, Shelf
 from hashae.indexer.sources import SourceBook
-from hashae.indexer.verdict import ImageRow, describe
+from hashae.indexer.verdict import ImageRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +104,8 @@ class Collection:
         self._database, self._threads = database, threads
         self._id = self._ensure(name)
         self._sources = SourceBook(database, self._id)
+        self._shelf = Shelf(database, self._id)
+        self._catalogue = Catalogue(database, self._id)
         self._encoder: tuple[int, Encoder] | None = None
         self._index: tuple[int, HashIndex] | None = None
 
@@ -150,12 +151,10 @@ class Collection:
     def __repr__(self) -> str:
         return f"Collection({str(self.path)!r})"
 
-    # --- encoder ------------------------------------------------------------------------------------------------
-
     @property
     def has_encoder(self) -> bool:
         """True if an encoder was set."""
-        return self._encoder_id() is not None
+        return self._shelf.default() is not None
 
     @property
     def encoder(self) -> Encoder:
@@ -174,63 +173,21 @@ class Collection:
         With another encoder than before, the next :meth:`index` encodes every image again: codes of two encoders are
         never compared. The old encoder and its codes stay in the file.
         """
-        with self._database.write() as connection:
-            found = connection.execute(
-                select(encoders.c.id).where(
-                    encoders.c.collection == self._id, encoders.c.fingerprint == encoder.fingerprint
-                )
-            ).scalar()
-            if found is None:
-                result = connection.execute(
-                    insert(encoders).values(
-                        collection=self._id,
-                        name=encoder.name,
-                        bits=encoder.bits,
-                        fingerprint=encoder.fingerprint,
-                        info=encoder.info.to_json(),
-                        added=_now(),
-                        weights=encoder.data,
-                        decoder=encoder.decoder_data,
-                    )
-                )
-                found = result.inserted_primary_key[0]
-            connection.execute(
-                update(collections)
-                .where(collections.c.id == self._id)
-                .values(encoder=found, generation=collections.c.generation + 1)
-            )
+        new = NewEncoder(
+            name=encoder.name,
+            bits=encoder.bits,
+            fingerprint=encoder.fingerprint,
+            info=encoder.info.to_json(),
+            weights=encoder.data,
+            decoder=encoder.decoder_data,
+        )
+        self._shelf.use(new, _now())
         self._encoder = None
         self._index = None
 
     def list_encoders(self) -> list[dict[str, Any]]:
         """Return name, bits, fingerprint, radius, number of codes and history of each encoder in the file."""
-        default = self._encoder_id()
-        count = select(func.count()).where(codes_table.c.encoder == encoders.c.id).scalar_subquery()
-        columns = (encoders.c.id, encoders.c.name, encoders.c.fingerprint, encoders.c.info, encoders.c.added, count)
-        listed = []
-        with self._database.read() as connection:
-            rows = connection.execute(
-                select(*columns).where(encoders.c.collection == self._id).order_by(encoders.c.id)
-            ).all()
-        for id_, name, fingerprint, text, added, coded in rows:
-            info = _info(text)
-            listed.append(
-                {
-                    "name": name,
-                    "default": id_ == default,
-                    "bits": info["bits"],
-                    "radius": info["radius"],
-                    "fingerprint": fingerprint,
-                    "added": added,
-                    "codes": coded,
-                    "canonical": info["form"]["name"],
-                    "health": info["health"],
-                    "made": info["made"],
-                }
-            )
-        return listed
-
-    # --- images -------------------------------------------------------------------------------------------------
+        return self._shelf.listed()
 
     def index(
         self,
@@ -303,15 +260,7 @@ class Collection:
         return len(found)
 
     def __len__(self) -> int:
-        query = (
-            select(func.count())
-            .select_from(images.join(sources))
-            .where(sources.c.collection == self._id, images.c.missing.is_(False))
-        )
-        with self._database.read() as connection:
-            return int(connection.execute(query).scalar_one())
-
-    # --- questions ----------------------------------------------------------------------------------------------
+        return self._catalogue.count()
 
     def query(
         self,
@@ -351,13 +300,13 @@ class Collection:
         code = encoded.codes[0]
         how = None
         if exact and not explain:
-            matches = self._exact(encoder_id, encoded.codes)
+            matches = self._catalogue.exact(encoder_id, encoded.codes)
         else:
             index = self.hash_index()
             matches = index.nearest(code, k) if k is not None else index.within(code, 0 if exact else radius or 0)
             if explain:
                 how = index.explain(code, k=k) if k is not None else index.explain(code, radius=0 if exact else radius)
-        rows = self._rows([match.id for match in matches])
+        rows = self._catalogue.rows(match.id for match in matches)
         answers = tuple(
             ImageMatch(row.id, row.path, match.distance, row.size, row.width, row.height, row.format)
             for match in matches
@@ -367,11 +316,11 @@ class Collection:
 
     def hash_index(self) -> HashIndex:
         """Return the codes of all present images as an index; kept until the collection changes."""
-        generation = self._generation()
+        generation = self._catalogue.generation()
         if self._index is None or self._index[0] != generation:
             encoder_id, encoder = self._open_encoder()
             index = HashIndex(encoder.bits, threads=self._threads)
-            ids, codes = self._codes(encoder_id, encoder.bits)
+            ids, codes = self._catalogue.codes(encoder_id, encoder.bits)
             index.add(ids, codes)
             self._index = (generation, index)
         return self._index[1]
@@ -390,7 +339,8 @@ class Collection:
         folder
             Look only at the images of this folder; None takes all.
         radius
-            Hamming distance, inclusive; None takes the one calibrated with the encoder.
+            One Hamming distance for all images, inclusive; None gives every image its own, estimated from the codes of
+            the collection (see :mod:`hashae.calibration`).
 
         Raises
         ------
@@ -398,7 +348,6 @@ class Collection:
             If there is no encoder yet.
         """
         encoder = self.encoder
-        radius = encoder.info.radius if radius is None else radius
         index = self.hash_index()
         bad = self.failures()
         if folder is not None:
@@ -407,71 +356,38 @@ class Collection:
             whole, index = index, HashIndex(encoder.bits, threads=self._threads)
             index.add(whole.ids[chosen], whole.codes[chosen])
             bad = [failure for failure in bad if _below(failure.path, absolute)]
-        groups = index.duplicates(radius)
-        wanted = {id_ for group in groups for id_ in group.members}
-        rows = self._rows(wanted)
-        place = np.searchsorted(index.ids, sorted(wanted))
-        codes = dict(zip(sorted(wanted), index.codes[place], strict=True))
-        hashes = self._pixel_hashes(groups, rows, codes, on_progress)
-        described = [describe(group, rows, codes, lambda image: hashes.get(image.id)) for group in groups]
-        described.sort(key=lambda group: (-group.bytes_to_free, group.keeper.path))
-        numbered = (_numbered(group, number) for number, group in enumerate(described, 1))
+        groups, used, own = group_codes(index, radius, encoder.info.radius, self._threads)
+        found = report_groups(groups, index, self._catalogue, lambda rows: self._hash_pixels(rows, on_progress))
         return DedupReport(
             collection=str(self.path),
             folder=None if folder is None else os.path.abspath(folder),
             encoder=encoder.name,
             bits=encoder.bits,
-            radius=radius,
+            radius=used,
+            own_radius=own,
             images=len(index),
             created=_now(),
-            groups=tuple(numbered),
+            groups=found,
             failures=tuple(bad),
         )
 
     def failures(self) -> list[Failure]:
         """Return the files that cannot be used, and why, ordered by path."""
-        query = (
-            select(sources.c.path, failures.c.path, failures.c.reason)
-            .select_from(failures.join(sources))
-            .where(sources.c.collection == self._id)
-        )
-        with self._database.read() as connection:
-            rows = connection.execute(query).all()
-        return sorted((Failure(os.path.join(root, path), reason) for root, path, reason in rows), key=lambda f: f.path)
+        return self._catalogue.failures()
 
     def stats(self) -> dict[str, Any]:
         """Return counts and sizes of the collection, its folders, encoders and failures."""
-        present = images.c.missing.is_(False)
-        per_source = (
-            select(
-                sources.c.path,
-                sources.c.indexed,
-                func.count(images.c.id).filter(present),
-                func.coalesce(func.sum(images.c.size).filter(present), 0),
-                func.count(images.c.id).filter(images.c.missing),
-            )
-            .select_from(sources.outerjoin(images))
-            .where(sources.c.collection == self._id)
-            .group_by(sources.c.id)
-            .order_by(sources.c.path)
-        )
-        with self._database.read() as connection:
-            listed = connection.execute(per_source).all()
-        bad = self.failures()
-        folders = [
-            {"path": path, "indexed": when, "images": count, "bytes": size, "missing": gone}
-            for path, when, count, size, gone in listed
-        ]
+        folders = self._catalogue.folders()
         return {
             "collection": str(self.path),
             "file_bytes": self.path.stat().st_size,
-            "images": sum(row[2] for row in listed),
-            "bytes": int(sum(row[3] for row in listed)),
-            "missing": sum(row[4] for row in listed),
-            "generation": self._generation(),
+            "images": sum(folder["images"] for folder in folders),
+            "bytes": sum(folder["bytes"] for folder in folders),
+            "missing": sum(folder["missing"] for folder in folders),
+            "generation": self._catalogue.generation(),
             "folders": folders,
             "encoders": self.list_encoders(),
-            "failures": [{"path": failure.path, "reason": failure.reason} for failure in bad],
+            "failures": [{"path": failure.path, "reason": failure.reason} for failure in self.failures()],
         }
 
     def thumbnail(self, path: str) -> bytes | None:
@@ -480,8 +396,6 @@ class Collection:
             return make_thumbnail(read_bytes(path), path)
         except ImageError:
             return None
-
-    # --- inside -------------------------------------------------------------------------------------------------
 
     def _ensure(self, name: str) -> int:
         query = select(collections.c.id).where(collections.c.name == name)
@@ -496,127 +410,41 @@ class Collection:
                 found = connection.execute(values).inserted_primary_key[0]
         return int(found)
 
-    def _encoder_id(self) -> int | None:
-        with self._database.read() as connection:
-            found = connection.execute(select(collections.c.encoder).where(collections.c.id == self._id)).scalar()
-        return None if found is None else int(found)
-
-    def _generation(self) -> int:
-        with self._database.read() as connection:
-            query = select(collections.c.generation).where(collections.c.id == self._id)
-            return int(connection.execute(query).scalar_one())
-
     def _open_encoder(self) -> tuple[int, Encoder]:
-        id_ = self._encoder_id()
+        id_ = self._shelf.default()
         if id_ is None:
             raise CollectionError(
                 f"{self.path} has no encoder yet; run: hashae index FOLDER, or give one with --encoder FILE"
             )
         if self._encoder is None or self._encoder[0] != id_:
-            query = select(encoders.c.weights, encoders.c.decoder, encoders.c.name).where(encoders.c.id == id_)
-            with self._database.read() as connection:
-                weights, decoder, name = connection.execute(query).one()
-            origin = f"encoder {name!r} in {self.path}"
-            self._encoder = (id_, Encoder(weights, decoder, threads=self._threads, origin=origin))
+            stored = self._shelf.load(id_)
+            origin = f"encoder {stored.name!r} in {self.path}"
+            self._encoder = (id_, Encoder(stored.weights, stored.decoder, threads=self._threads, origin=origin))
         return self._encoder
 
-    def _exact(self, encoder_id: int, code: Codes) -> list[Match]:
-        """Look one code ``(1, bytes)`` up in the hash table: no index in memory is needed."""
-        query = (
-            select(codes_table.c.image)
-            .select_from(codes_table.join(images))
-            .where(
-                codes_table.c.encoder == encoder_id,
-                codes_table.c.key == int(keys(code)[0]),
-                codes_table.c.code == code.tobytes(),
-                images.c.missing.is_(False),
-            )
-            .order_by(codes_table.c.image)
-        )
-        with self._database.read() as connection:
-            return [Match(0, int(id_)) for id_ in connection.execute(query).scalars()]
-
-    def _codes(self, encoder_id: int, bits: int) -> tuple[Any, Codes]:
-        """Return ids ``int64 (n,)`` and codes ``uint8 (n, bits // 8)`` of all present images."""
-        query = (
-            "SELECT codes.image, codes.code FROM codes JOIN images ON images.id = codes.image "
-            "WHERE codes.encoder = ? AND NOT images.missing ORDER BY codes.image"
-        )
-        with self._database.read() as connection:
-            rows = connection.exec_driver_sql(query, (encoder_id,)).fetchall()
-        ids = np.fromiter((row[0] for row in rows), np.int64, len(rows))
-        return ids, np.frombuffer(b"".join(row[1] for row in rows), np.uint8).reshape(-1, bits // 8)
-
-    def _rows(self, ids: Iterable[int]) -> dict[int, ImageRow]:
-        columns = (images.c.id, sources.c.path, images.c.path, images.c.size, images.c.mtime_ns)
-        more = (images.c.width, images.c.height, images.c.format, images.c.content)
-        listed = sorted(ids)
-        found: dict[int, ImageRow] = {}
-        with self._database.read() as connection:
-            for start in range(0, len(listed), 5000):
-                part = images.c.id.in_(listed[start : start + 5000])
-                for row in connection.execute(select(*columns, *more).select_from(images.join(sources)).where(part)):
-                    found[row[0]] = ImageRow(row[0], os.path.join(row[1], row[2]), *row[3:])
+    def _hash_pixels(
+        self, rows: Sequence[ImageRow], on_progress: Callable[[Progress], None] | None
+    ) -> dict[int, bytes]:
+        """Return pixel hashes by id; files that cannot be read are left out."""
+        found = {}
+        with large_images_allowed(), ThreadPoolExecutor(self._threads) as pool:
+            for number, (row, value) in enumerate(zip(rows, pool.map(_pixel_hash, rows), strict=True), 1):
+                if value is not None:
+                    found[row.id] = value
+                if on_progress:
+                    on_progress(Progress("pixels", number, len(rows)))
         return found
 
-    def _pixel_hashes(
-        self,
-        groups: list[Any],
-        rows: dict[int, ImageRow],
-        codes: dict[int, Codes],
-        on_progress: Callable[[Progress], None] | None,
-    ) -> dict[int, bytes]:
-        """Return hashes of decoded pixels where they can decide: equal codes and sizes, different files."""
-        wanted: set[int] = set()
-        for group in groups:
-            alike: dict[tuple[bytes, int, int], list[ImageRow]] = {}
-            for id_ in group.members:
-                row = rows[id_]
-                alike.setdefault((codes[id_].tobytes(), row.width, row.height), []).append(row)
-            for same in alike.values():
-                if len({row.content for row in same}) > 1:
-                    wanted.update(row.id for row in same)
-        known: dict[int, bytes] = {}
-        listed = sorted(wanted)
-        with self._database.read() as connection:
-            for start in range(0, len(listed), 5000):
-                query = select(images.c.id, images.c.pixels).where(images.c.id.in_(listed[start : start + 5000]))
-                known.update({row[0]: row[1] for row in connection.execute(query) if row[1] is not None})
-        missing = [rows[id_] for id_ in listed if id_ not in known]
-        fresh: list[dict[str, Any]] = []
-        with large_images_allowed(), ThreadPoolExecutor(self._threads) as pool:
-            for number, (row, value) in enumerate(zip(missing, pool.map(_hash_pixels, missing), strict=True), 1):
-                if value is not None:
-                    known[row.id] = value
-                    fresh.append({"row": row.id, "value": value})
-                if on_progress:
-                    on_progress(Progress("pixels", number, len(missing)))
-        if fresh:
-            with self._database.write() as connection:
-                connection.exec_driver_sql(
-                    "UPDATE images SET pixels = ? WHERE id = ?", [(item["value"], item["row"]) for item in fresh]
-                )
-        return known
 
-
-def _hash_pixels(row: ImageRow) -> bytes | None:
+def _pixel_hash(row: ImageRow) -> bytes | None:
     try:
         return pixel_hash(read_bytes(row.path), row.path)
     except ImageError:
         return None
 
 
-def _numbered(group: ReportGroup, number: int) -> ReportGroup:
-    return ReportGroup(number, group.tier, group.images, group.representative, group.diameter, group.chained)
-
-
 def _below(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
-
-
-def _info(text: str) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(text)
-    return values
 
 
 def _now() -> str:

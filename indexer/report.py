@@ -124,7 +124,10 @@ class DedupReport:
     bits
         Code length.
     radius
-        Largest distance of a member to the representative, in bits, inclusive.
+        Largest distance of a member to the representative, in bits, inclusive; with `own_radius`, the median over the
+        images.
+    own_radius
+        True if every image had a radius of its own.
     images
         Number of images looked at.
     created
@@ -142,6 +145,7 @@ class DedupReport:
     radius: int
     images: int
     created: str
+    own_radius: bool = False
     groups: tuple[ReportGroup, ...] = ()
     failures: tuple[Failure, ...] = field(default=())
 
@@ -154,6 +158,13 @@ class DedupReport:
     def bytes_to_free(self) -> int:
         """Bytes that would be freed by keeping one image of each group."""
         return sum(group.bytes_to_free for group in self.groups)
+
+    @property
+    def rule(self) -> str:
+        """The rule of a match in words: ``radius 12 of 256 bits`` or ``own radius for each image, ...``."""
+        if self.own_radius:
+            return f"own radius for each image, {self.radius} of {self.bits} bits at the median"
+        return f"radius {self.radius} of {self.bits} bits"
 
     def by_tier(self) -> dict[str, dict[str, int]]:
         """Return for each tier the number of groups, of spare images and of bytes they take.
@@ -183,7 +194,10 @@ class DedupReport:
             "bytes_to_free": self.bytes_to_free,
             "by_tier": self.by_tier(),
         }
-        head = {name: getattr(self, name) for name in ("collection", "folder", "encoder", "bits", "radius", "created")}
+        head = {
+            name: getattr(self, name)
+            for name in ("collection", "folder", "encoder", "bits", "radius", "own_radius", "created")
+        }
         failures = [asdict(failure) for failure in self.failures]
         return {"schema": SCHEMA_VERSION, **head, "summary": summary, "groups": groups, "failures": failures}
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +18,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hashae.codes import Codes, pack
 from hashae.config import TrainConfig
 from hashae.errors import ConfigError, TrainingDiverged
 from hashae.images.canonical import CanonicalForm
 from hashae.models.base import HashModel, LossWeights, Views
+from hashae.training.batches import BatchRows
 from hashae.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from hashae.training.dataset import MIN_IMAGES, TrainingImages
 from hashae.training.log import RunLog
@@ -141,16 +142,16 @@ def train(
     if resume:
         done = load_checkpoint(run, model, optimiser)
     views = ViewMaker(images, form, config.views, config.mirror)
+    rows = BatchRows(len(images), config.batch, config.neighbours, config.seed, lambda: _codes(model, views))
     started = time.monotonic() - done.seconds
     saved = time.monotonic()
     step, steps, history = done.step, done.steps, []
     half = _bfloat16(config, device)
     with RunLog(run, config) as log:
         timed_from, timed_at = step, time.monotonic()
-        batches = _batches(views, config, step, ahead=device.type == "cuda")
         while step < steps:
-            batch = next(batches)
             progress = step / steps
+            batch = views.batch(rows.draw(step, progress), np.random.default_rng([config.seed, 1, step]))
             rate = learning_rate(progress, config.learning_rate)
             for group in optimiser.param_groups:
                 group["lr"] = rate
@@ -186,7 +187,7 @@ def train(
                 save_checkpoint(run, model, optimiser, config, Progress(step, steps, elapsed))
                 saved = time.monotonic()
     model.to("cpu").eval()
-    model.fit_threshold(_logits(model, views))
+    model.fit_threshold(_logits(model, views, 4096))
     tail = history[-max(len(history) // 20, 1) :] or [math.nan]
     return TrainResult(step, len(images), float(np.mean(tail)), time.monotonic() - started)
 
@@ -246,35 +247,20 @@ def _fit_steps(config: TrainConfig, step: int, steps: int, elapsed: float, pace:
     return min(steps, step) if elapsed >= config.budget else steps
 
 
-def _batch(views: ViewMaker, config: TrainConfig, step: int) -> Views:
-    """Return the batch of one step; it depends on seed and step only, so a resumed run sees what it would have seen."""
-    n = len(views.images)
-    size = min(config.batch, n)
-    epoch, place = divmod(step, n // size)
-    order = np.random.default_rng([config.seed, 0, epoch]).permutation(n)
-    return views.batch(order[place * size : (place + 1) * size], np.random.default_rng([config.seed, 1, step]))
-
-
-def _batches(views: ViewMaker, config: TrainConfig, step: int, *, ahead: bool) -> Iterator[Views]:
-    """Yield batches from `step` on; `ahead` makes each in another thread while the model learns from the one before.
-
-    That pays beside a GPU. On a CPU the two would fight for the same cores, and torch's thread pools with them.
-    """
-    if not ahead:
-        while True:
-            yield _batch(views, config, step)
-            step += 1
-    with ThreadPoolExecutor(1) as pool:
-        pending = pool.submit(_batch, views, config, step)
-        while True:
-            step += 1
-            ready, pending = pending.result(), pool.submit(_batch, views, config, step)
-            yield ready
-
-
-def _logits(model: HashModel, views: ViewMaker, limit: int = 4096) -> Tensor:
-    """Return logits of the clean training images, at most `limit` of them."""
-    rows = np.arange(min(len(views.images), limit))
+def _logits(model: HashModel, views: ViewMaker, limit: int | None = None) -> Tensor:
+    """Return logits of the clean training images, of the first `limit`, in evaluation mode."""
+    training, device = model.training, next(model.parameters()).device
+    model.eval()
+    total = min(len(views.images), limit or len(views.images))
     with torch.no_grad():
-        parts = [model.encode(torch.from_numpy(views.clean(rows[i : i + 256]))) for i in range(0, len(rows), 256)]
-    return torch.cat(parts).float()
+        parts = [
+            model.encode(torch.from_numpy(views.clean(np.arange(i, min(i + 256, total)))).to(device)).float().cpu()
+            for i in range(0, total, 256)
+        ]
+    model.train(training)
+    return torch.cat(parts)
+
+
+def _codes(model: HashModel, views: ViewMaker) -> Codes:
+    """Return the codes of all clean training images, with the model as it is."""
+    return pack((_logits(model, views) > model.threshold.cpu()).numpy())

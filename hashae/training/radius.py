@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from hashae.codes import Codes, hamming, pack, unpack
+from hashae.calibration import FALSE_PAIRS, health, pair_distances, tail_radius
+from hashae.codes import pack
 from hashae.images.canonical import CanonicalForm
 from hashae.models.base import HashModel
 from hashae.training.dataset import TrainingImages
@@ -17,9 +16,6 @@ from hashae.training.views import ViewMaker
 
 SAMPLE = 2000
 """Most training images that are compared with each other."""
-
-TAIL = (2e-5, 2e-3)
-"""Share of pairs between which the lower tail of distances is fitted: above what true copies in the folder make up."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +41,8 @@ class Radii:
 def choose_radii(model: HashModel, images: TrainingImages, form: CanonicalForm, seed: int = 0) -> Radii:
     """Choose the largest radii that keep false pairs rare.
 
-    A radius is the largest at which a collection of as many pictures as were compared would hold fewer than one false
-    pair for a hundred pictures. That share of pairs is far below what a sample can count, and the sample may hold true
-    copies, so the lower tail of the distances is extrapolated, see :func:`tail_radius`.
+    These are the radii to use where a collection is too small to give every image its own, and the ones a person may
+    start from: see :mod:`hashae.calibration`.
 
     Parameters
     ----------
@@ -69,56 +64,7 @@ def choose_radii(model: HashModel, images: TrainingImages, form: CanonicalForm, 
         ]
     codes = pack(torch.cat(parts).numpy())
     key_bytes = model.config.key_bits // 8
-    share = 0.02 / len(rows)
+    share = 2 * FALSE_PAIRS / len(rows)
     whole = tail_radius(pair_distances(codes), share, model.config.bits)
     key = tail_radius(pair_distances(codes[:, :key_bytes]), share, model.config.key_bits)
     return Radii(whole, key, health(codes))
-
-
-def pair_distances(codes: Codes) -> NDArray[np.int32]:
-    """Return the Hamming distances of all pairs ``i < j``, ``int32 (n * (n - 1) / 2,)``."""
-    return hamming(codes, codes)[np.triu_indices(len(codes), 1)]
-
-
-def tail_radius(distances: NDArray[np.int32], share: float, bits: int) -> int:
-    """Return the largest radius within which at most `share` of the pairs are expected.
-
-    The logarithm of the cumulative share is close to linear in the distance far below the mean. The line is fitted
-    between the shares `TAIL`, where enough pairs are seen and true copies do not weigh, and extended to `share`.
-    With few pairs, the smallest distance seen stands in, at most an eighth of the bits.
-
-    Parameters
-    ----------
-    distances
-        Distances of pairs of different pictures, in bits.
-    share
-        Expected share of false pairs, in ]0, 1[.
-    bits
-        Code length.
-    """
-    if not len(distances):
-        return 0
-    counts = np.bincount(distances)
-    cumulative = np.cumsum(counts) / len(distances)
-    inside = np.flatnonzero((cumulative >= TAIL[0]) & (cumulative <= TAIL[1]))
-    if len(inside) < 3:
-        return min(max(int(distances.min()) - 1, 0), bits // 8)
-    slope, intercept = np.polyfit(inside, np.log(cumulative[inside]), 1)
-    return max(math.floor((math.log(share) - intercept) / slope), 0)
-
-
-def health(codes: Codes) -> dict[str, float]:
-    """Return balance, effective bits and share of distinct codes of a batch of codes.
-
-    Effective bits are ``mean * (bits - mean) / variance`` of the distances between different images: a random code of
-    so many independent bits would have the same spread.
-    """
-    bits = codes.shape[1] * 8
-    distances = pair_distances(codes).astype(np.float64)
-    mean, variance = float(distances.mean()), float(distances.var())
-    means = unpack(codes).mean(axis=0)
-    return {
-        "imbalance": float(np.abs(2 * means - 1).mean()),
-        "effective_bits": mean * (bits - mean) / variance if variance else 0.0,
-        "distinct": len(np.unique(codes, axis=0)) / len(codes),
-    }

@@ -1,0 +1,147 @@
+"""How near two codes must be to mean one picture: estimated from the codes of a collection itself, without labels.
+
+Featureless and much alike pictures crowd together in code space, and one radius for all would be ruled by them. So each
+code has a *crowding*, the distance at which its neighbours begin, and two images match when
+
+    distance <= tau + beta * (crowding_a + crowding_b) / 2.
+
+`tau` is chosen so that few pairs of different pictures are expected to match (copy-detection work calls the idea score
+normalisation). Only numpy is needed here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashae.codes import Codes, hamming, unpack
+
+BETA = 0.7
+"""How much of its crowding an image adds to its radius; the best of 0.5, 0.7, 0.9 and 1.1 on photographs."""
+
+SKIPPED, COUNTED = 2, 5
+"""Crowding is the mean distance to the third to seventh nearest other code: up to two copies do not move it."""
+
+MIN_CODES = 100
+"""Fewest codes from which crowding and its tail are estimated."""
+
+PAIR_SAMPLE = 3000
+"""Most codes whose pairs are compared."""
+
+FALSE_PAIRS = 0.001
+"""False pairs expected for each image of a collection."""
+
+TAIL = (3e-4, 5e-3)
+"""Share of pairs between which the lower tail is fitted: more than true copies make up, still far below the mean."""
+
+
+@dataclass(frozen=True)
+class OwnRadii:
+    """A radius for every image.
+
+    Attributes
+    ----------
+    margins
+        ``float32 (n,)``, at least 0: two images match when their distance is at most the mean of their margins.
+    tau
+        The constant of the rule, in bits; usually negative.
+    """
+
+    margins: NDArray[np.float32]
+    tau: float
+
+
+def own_radii(codes: Codes, crowding: NDArray[np.float32], seed: int = 0) -> OwnRadii:
+    """Return the radius of every image of a collection.
+
+    Parameters
+    ----------
+    codes
+        ``uint8 (n, bytes)``, at least `MIN_CODES` of them.
+    crowding
+        ``float32 (n,)``: for each code, the mean distance to its neighbours, the `SKIPPED` nearest left out.
+    seed
+        Of the sample of pairs.
+    """
+    n = len(codes)
+    rows = np.arange(n)
+    if n > PAIR_SAMPLE:
+        rows = np.sort(np.random.default_rng(seed).choice(n, PAIR_SAMPLE, replace=False))
+    first, second = np.triu_indices(len(rows), 1)
+    near = crowding[rows].astype(np.float32)
+    scores = pair_distances(codes[rows]) - BETA * (near[first] + near[second]) / 2
+    # n * (n - 1) / 2 pairs, of which FALSE_PAIRS * n may be wrong.
+    tau = tail_threshold(scores, 2 * FALSE_PAIRS / max(n - 1, 1))
+    margins = np.maximum(tau + BETA * crowding, 0).astype(np.float32)
+    return OwnRadii(margins, tau)
+
+
+def pair_distances(codes: Codes) -> NDArray[np.int32]:
+    """Return the Hamming distances of all pairs ``i < j``, ``int32 (n * (n - 1) / 2,)``."""
+    return hamming(codes, codes)[np.triu_indices(len(codes), 1)]
+
+
+def tail_threshold(scores: NDArray[np.floating], share: float) -> float:
+    """Return the score below which `share` of the pairs of different pictures are expected.
+
+    The share is far below what can be counted, and true copies among the pairs would be counted with the rest. Far
+    below the mean the logarithm of the cumulative share is close to linear in the score: the line is fitted between
+    the shares `TAIL` and extended.
+
+    Parameters
+    ----------
+    scores
+        Of all pairs, copies included; any order.
+    share
+        In ]0, 1[.
+    """
+    ordered = np.sort(scores)
+    start, stop = (int(bound * len(ordered)) for bound in TAIL)
+    places = np.unique(np.linspace(start, max(stop, start + 2), 200).astype(np.int64))
+    values = ordered[places].astype(np.float64)
+    if np.ptp(values) == 0:  # many equal codes: nothing below them is expected
+        return float(values[0]) - 1
+    slope, intercept = np.polyfit(values, np.log((places + 1) / len(ordered)), 1)
+    return float((math.log(share) - intercept) / slope)
+
+
+def tail_radius(distances: NDArray[np.int32], share: float, bits: int) -> int:
+    """Return the largest radius within which at most `share` of the pairs are expected; see :func:`tail_threshold`.
+
+    With few pairs, the smallest distance seen stands in, at most an eighth of the bits.
+
+    Parameters
+    ----------
+    distances
+        Of pairs of pictures, in bits.
+    share
+        Expected share of false pairs, in ]0, 1[.
+    bits
+        Code length.
+    """
+    if not len(distances):
+        return 0
+    if len(distances) < MIN_CODES * (MIN_CODES - 1) // 2:
+        return min(max(int(distances.min()) - 1, 0), bits // 8)
+    return max(math.floor(tail_threshold(distances, share)), 0)
+
+
+def health(codes: Codes) -> dict[str, float]:
+    """Return balance, effective bits and share of distinct codes of a batch of codes.
+
+    ``imbalance`` is the mean of ``|2 * mean - 1|`` over the bits. ``effective_bits`` is ``mean * (bits - mean) /
+    variance`` of the distances between different images: a random code of so many independent bits would have the same
+    spread.
+    """
+    bits = codes.shape[1] * 8
+    distances = pair_distances(codes).astype(np.float64)
+    mean, variance = float(distances.mean()), float(distances.var())
+    means = unpack(codes).mean(axis=0)
+    return {
+        "imbalance": float(np.abs(2 * means - 1).mean()),
+        "effective_bits": mean * (bits - mean) / variance if variance else 0.0,
+        "distinct": len(np.unique(codes, axis=0)) / len(codes),
+    }

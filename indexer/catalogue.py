@@ -1,0 +1,143 @@
+"""What a collection file says about images: rows, codes, failures, counts. Reads only, but for pixel hashes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import func, select
+
+from hashae.codes import Codes, keys
+from hashae.db import Database
+from hashae.db.schema import codes as codes_table
+from hashae.db.schema import collections, failures, images, sources
+from hashae.indexer.match import Match
+from hashae.indexer.report import Failure
+from hashae.indexer.verdict import ImageRow
+
+CHUNK = 5000
+"""Ids in one IN list; SQLite takes 32,766 parameters."""
+
+
+class Catalogue:
+    """The images of one collection.
+
+    Parameters
+    ----------
+    database
+        Open collection file.
+    collection
+        Row id of the collection.
+    """
+
+    def __init__(self, database: Database, collection: int) -> None:
+        self._database, self._collection = database, collection
+
+    def generation(self) -> int:
+        """Return the number that grows with every change; caches carry the one they were made at."""
+        query = select(collections.c.generation).where(collections.c.id == self._collection)
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def count(self) -> int:
+        """Return the number of present images."""
+        query = (
+            select(func.count())
+            .select_from(images.join(sources))
+            .where(sources.c.collection == self._collection, images.c.missing.is_(False))
+        )
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def exact(self, encoder: int, code: Codes) -> list[Match]:
+        """Look one code ``(1, bytes)`` up in the hash table: one descent, no index in memory."""
+        query = (
+            select(codes_table.c.image)
+            .select_from(codes_table.join(images))
+            .where(
+                codes_table.c.encoder == encoder,
+                codes_table.c.key == int(keys(code)[0]),
+                codes_table.c.code == code.tobytes(),
+                images.c.missing.is_(False),
+            )
+            .order_by(codes_table.c.image)
+        )
+        with self._database.read() as connection:
+            return [Match(0, int(id_)) for id_ in connection.execute(query).scalars()]
+
+    def codes(self, encoder: int, bits: int) -> tuple[NDArray[np.int64], Codes]:
+        """Return ids ``int64 (n,)``, ascending, and codes ``uint8 (n, bits // 8)`` of all present images."""
+        query = (
+            "SELECT codes.image, codes.code FROM codes JOIN images ON images.id = codes.image "
+            "WHERE codes.encoder = ? AND NOT images.missing ORDER BY codes.image"
+        )
+        with self._database.read() as connection:
+            rows = connection.exec_driver_sql(query, (encoder,)).fetchall()
+        ids = np.fromiter((row[0] for row in rows), np.int64, len(rows))
+        return ids, np.frombuffer(b"".join(row[1] for row in rows), np.uint8).reshape(-1, bits // 8)
+
+    def rows(self, ids: Iterable[int]) -> dict[int, ImageRow]:
+        """Return what is known of the given images, by id."""
+        columns = (images.c.id, sources.c.path, images.c.path, images.c.size, images.c.mtime_ns)
+        more = (images.c.width, images.c.height, images.c.format, images.c.content)
+        query = select(*columns, *more).select_from(images.join(sources))
+        listed = sorted(ids)
+        found: dict[int, ImageRow] = {}
+        with self._database.read() as connection:
+            for start in range(0, len(listed), CHUNK):
+                for row in connection.execute(query.where(images.c.id.in_(listed[start : start + CHUNK]))):
+                    found[row[0]] = ImageRow(row[0], os.path.join(row[1], row[2]), *row[3:])
+        return found
+
+    def pixel_hashes(self, ids: Iterable[int]) -> dict[int, bytes]:
+        """Return the pixel hashes that are known, by id."""
+        listed = sorted(ids)
+        known: dict[int, bytes] = {}
+        with self._database.read() as connection:
+            for start in range(0, len(listed), CHUNK):
+                query = select(images.c.id, images.c.pixels).where(images.c.id.in_(listed[start : start + CHUNK]))
+                known.update({row[0]: row[1] for row in connection.execute(query) if row[1] is not None})
+        return known
+
+    def remember_pixel_hashes(self, hashes: Mapping[int, bytes]) -> None:
+        """Store pixel hashes, by id; a later change of the file forgets them."""
+        if not hashes:
+            return
+        with self._database.write() as connection:
+            values = [(value, id_) for id_, value in hashes.items()]
+            connection.exec_driver_sql("UPDATE images SET pixels = ? WHERE id = ?", values)
+
+    def failures(self) -> list[Failure]:
+        """Return the files that cannot be used, and why, ordered by path."""
+        query = (
+            select(sources.c.path, failures.c.path, failures.c.reason)
+            .select_from(failures.join(sources))
+            .where(sources.c.collection == self._collection)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return sorted((Failure(os.path.join(root, path), reason) for root, path, reason in rows), key=lambda f: f.path)
+
+    def folders(self) -> list[dict[str, Any]]:
+        """Return path, time of the last run, images, bytes and missing images of each source."""
+        present = images.c.missing.is_(False)
+        query = (
+            select(
+                sources.c.path,
+                sources.c.indexed,
+                func.count(images.c.id).filter(present),
+                func.coalesce(func.sum(images.c.size).filter(present), 0),
+                func.count(images.c.id).filter(images.c.missing),
+            )
+            .select_from(sources.outerjoin(images))
+            .where(sources.c.collection == self._collection)
+            .group_by(sources.c.id)
+            .order_by(sources.c.path)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        names = ("path", "indexed", "images", "bytes", "missing")
+        return [dict(zip(names, row, strict=True)) for row in rows]

@@ -1,0 +1,87 @@
+"""From groups of codes to a duplicate report; pictures are looked at only through a function that is handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from hashae.calibration import MIN_CODES, own_radii
+from hashae.codes import Codes
+from hashae.indexer.catalogue import Catalogue
+from hashae.indexer.crowding import crowding
+from hashae.indexer.groups import CodeGroup
+from hashae.indexer.index import HashIndex
+from hashae.indexer.report import ReportGroup
+from hashae.indexer.verdict import ImageRow, describe
+
+
+def group_codes(index: HashIndex, radius: int | None, fallback: int, threads: int) -> tuple[list[CodeGroup], int, bool]:
+    """Find the groups, the radius that was used, and whether every image had its own.
+
+    Parameters
+    ----------
+    index
+        Codes of the images to look at.
+    radius
+        One radius for all; None gives every image its own, see :mod:`hashae.calibration`.
+    fallback
+        One radius for a collection too small for that.
+    threads
+        Of the search.
+
+    Returns
+    -------
+    Groups; radius in bits, the median over the images if each has its own; True if each has its own.
+    """
+    if radius is not None or len(index) < MIN_CODES:
+        used = fallback if radius is None else radius
+        return index.duplicates(used), used, False
+    codes = np.asarray(index.codes)
+    radii = own_radii(codes, crowding(codes, threads=threads))
+    return index.duplicates(0, margins=radii.margins), int(np.median(radii.margins)), True
+
+
+def report_groups(
+    groups: Sequence[CodeGroup],
+    index: HashIndex,
+    catalogue: Catalogue,
+    hash_pixels: Callable[[Sequence[ImageRow]], dict[int, bytes]],
+) -> tuple[ReportGroup, ...]:
+    """Choose keepers and tiers, and order the groups by the bytes they would free.
+
+    Parameters
+    ----------
+    groups, index
+        Groups found in this index.
+    catalogue
+        What is known of the images.
+    hash_pixels
+        Returns pixel hashes of the given images, by id; unreadable ones are left out. Asked only where it decides.
+    """
+    wanted = sorted({id_ for group in groups for id_ in group.members})
+    rows = catalogue.rows(wanted)
+    codes: dict[int, Codes] = dict(zip(wanted, index.codes[np.searchsorted(index.ids, wanted)], strict=True))
+    undecided = sorted(_undecided(groups, rows, codes))
+    hashes = catalogue.pixel_hashes(undecided)
+    fresh = hash_pixels([rows[id_] for id_ in undecided if id_ not in hashes])
+    catalogue.remember_pixel_hashes(fresh)
+    hashes |= fresh
+    described = [describe(group, rows, codes, lambda image: hashes.get(image.id)) for group in groups]
+    described.sort(key=lambda group: (-group.bytes_to_free, group.keeper.path))
+    return tuple(replace(group, number=number) for number, group in enumerate(described, 1))
+
+
+def _undecided(groups: Sequence[CodeGroup], rows: dict[int, ImageRow], codes: dict[int, Codes]) -> set[int]:
+    """Return the images whose pixels have to be compared: equal codes and sizes, different files."""
+    wanted: set[int] = set()
+    for group in groups:
+        alike: dict[tuple[bytes, int, int], list[ImageRow]] = {}
+        for id_ in group.members:
+            row = rows[id_]
+            alike.setdefault((codes[id_].tobytes(), row.width, row.height), []).append(row)
+        for same in alike.values():
+            if len({row.content for row in same}) > 1:
+                wanted.update(row.id for row in same)
+    return wanted
