@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 TIERS = ("bytes", "pixels", "code", "near")
@@ -126,8 +126,6 @@ class DedupReport:
     radius
         Largest distance of a member to the representative, in bits, inclusive; with `own_radius`, the median over the
         images.
-    own_radius
-        True if every image had a radius of its own.
     images
         Number of images looked at.
     created
@@ -136,6 +134,8 @@ class DedupReport:
         Largest `bytes_to_free` first.
     failures
         Files that could not be read.
+    own_radius
+        True if every image had a radius of its own.
     """
 
     collection: str
@@ -145,9 +145,9 @@ class DedupReport:
     radius: int
     images: int
     created: str
-    own_radius: bool = False
     groups: tuple[ReportGroup, ...] = ()
-    failures: tuple[Failure, ...] = field(default=())
+    failures: tuple[Failure, ...] = ()
+    own_radius: bool = False
 
     @property
     def duplicates(self) -> int:
