@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from hashae.db.session import Database, open_database
+from hashae.db.session import Database, inserted_id, open_database
 
-__all__ = ["Database", "open_database"]
+__all__ = ["Database", "inserted_id", "open_database"]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, CursorResult, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from hashae.db.schema import APPLICATION_ID, SCHEMA_REVISION
@@ -76,6 +76,13 @@ class Database:
             raise translate(self.path, error.orig or error) from error
         except sqlite3.Error as error:
             raise translate(self.path, error) from error
+
+
+def inserted_id(result: CursorResult[Any]) -> int:
+    """Return the row id that an INSERT of one row was given."""
+    key = result.inserted_primary_key
+    assert key is not None
+    return int(key[0])
 
 
 def translate(path: Path, error: BaseException) -> CollectionError:

@@ -126,7 +126,7 @@ def tail_radius(distances: NDArray[np.int32], share: float, bits: int) -> int:
         return 0
     if len(distances) < MIN_CODES * (MIN_CODES - 1) // 2:
         return min(max(int(distances.min()) - 1, 0), bits // 8)
-    return max(math.floor(tail_threshold(distances, share)), 0)
+    return max(math.floor(tail_threshold(distances.astype(np.float32), share)), 0)
 
 
 def health(codes: Codes) -> dict[str, float]:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import delete, insert, select, update
 
-from hashae.db import Database, open_database
+from hashae.db import Database, inserted_id, open_database
 from hashae.db.schema import collections, images, sources
 from hashae.encoder import Encoder
 from hashae.errors import CollectionError, ConfigError, ImageError, SourceError, UnknownName
@@ -407,7 +407,7 @@ class Collection:
             found = connection.execute(query).scalar()
             if found is None:
                 values = insert(collections).values(name=name, created=_now(), generation=0)
-                found = connection.execute(values).inserted_primary_key[0]
+                found = inserted_id(connection.execute(values))
         return int(found)
 
     def _open_encoder(self) -> tuple[int, Encoder]:

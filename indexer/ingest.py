@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
@@ -268,7 +269,9 @@ class Ingest:
         if new:
             connection.execute(insert(images), new)
         if known:
-            values = {name: bindparam(name) for name in next(iter(rows.values())) if name not in {"source", "path"}}
+            values: dict[str, Any] = {
+                name: bindparam(name) for name in next(iter(rows.values())) if name not in {"source", "path"}
+            }
             statement = update(images).where(images.c.id == bindparam("row")).values(values)
             connection.execute(statement, [{"row": id_, **rows[path]} for path, id_ in known.items()])
         self.summary.added += len(new)

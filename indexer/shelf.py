@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import func, insert, select, update
 
-from hashae.db import Database
+from hashae.db import Database, inserted_id
 from hashae.db.schema import codes, collections, encoders
 
 
@@ -69,7 +69,7 @@ class Shelf:
             found = connection.execute(select(encoders.c.id).where(mine)).scalar()
             if found is None:
                 values = {**encoder.__dict__, "collection": self._collection, "added": when}
-                found = connection.execute(insert(encoders).values(values)).inserted_primary_key[0]
+                found = inserted_id(connection.execute(insert(encoders).values(values)))
             connection.execute(
                 update(collections)
                 .where(collections.c.id == self._collection)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from hashae.db import Database
+from hashae.db import Database, inserted_id
 from hashae.db.schema import failures, images, sources
 
 
@@ -58,7 +58,7 @@ class SourceBook:
                 if source.path in folder.parents:
                     return source, folder.relative_to(source.path).as_posix()
             made = connection.execute(insert(sources).values(collection=self._collection, path=str(folder)))
-            mine = Source(int(made.inserted_primary_key[0]), folder)
+            mine = Source(inserted_id(made), folder)
             for source in listed:
                 if folder in source.path.parents:
                     _take_over(connection, source, mine)

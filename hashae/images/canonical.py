@@ -210,4 +210,5 @@ def rank_normalise(images: NDArray[np.float32], smoothing: int = 2) -> NDArray[n
     window = 2 * smoothing + 1
     running = np.cumsum(np.pad(padded, ((0, 0), (1, 0))), axis=1, dtype=np.float64)
     ranks = ((running[:, window:] - running[:, :-window]) / (window * flat.shape[1])).astype(np.float32)
-    return np.take_along_axis(ranks, levels, axis=1).reshape(images.shape)
+    ranked: NDArray[np.float32] = np.take_along_axis(ranks, levels, axis=1).reshape(images.shape)
+    return ranked

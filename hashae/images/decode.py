@@ -215,7 +215,7 @@ def _to_mode(image: Image.Image, mode: str, side: int) -> Image.Image:
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
     """Scale 16-bit, 32-bit and float greys to 0..255; ``convert`` would clip them to white."""
-    values = np.asarray(image).astype(np.float32)
+    values: NDArray[np.float32] = np.asarray(image).astype(np.float32)
     values = np.nan_to_num(values, posinf=0, neginf=0)
     if image.mode.startswith("I;16") or (values.min() >= 0 and 255 < values.max() <= 65535):
         scaled = values / 257

@@ -109,7 +109,7 @@ def _to_onnx(module: nn.Module, example: Tensor, source: str, target: str, metad
         )
     buffer = BytesIO()
     assert program is not None
-    program.save(buffer)
+    program.save(buffer)  # type: ignore[arg-type]  # it takes files too
     graph = onnx.load_from_string(buffer.getvalue())
     for node in graph.graph.node:  # the exporter writes source paths of this machine into every node
         node.ClearField("metadata_props")

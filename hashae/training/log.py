@@ -43,7 +43,7 @@ class RunLog:
             if find_spec("tensorboard") is not None:
                 from torch.utils.tensorboard import SummaryWriter
 
-                self._board = SummaryWriter(str(run))  # type: ignore[no-untyped-call]
+                self._board = SummaryWriter(str(run))
 
     def __enter__(self) -> RunLog:
         return self
