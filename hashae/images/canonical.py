@@ -161,7 +161,8 @@ def area_weights(start: NDArray[np.int64], stop: NDArray[np.int64], side: int, s
     pixels = np.arange(side)
     overlap = np.minimum(edges[:, 1:, None], pixels + 1) - np.maximum(edges[:, :-1, None], pixels)
     weights = np.clip(overlap, 0, None)
-    return (weights / weights.sum(axis=2, keepdims=True)).astype(np.float32)
+    shares: NDArray[np.float32] = (weights / weights.sum(axis=2, keepdims=True)).astype(np.float32)
+    return shares
 
 
 def area_resize(thumbs: NDArray[np.uint8], size: int, boxes: NDArray[np.int64] | None = None) -> NDArray[np.float32]:

@@ -12,8 +12,9 @@ import io
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -119,14 +120,14 @@ def decode(data: bytes, path: str | Path, *, side: int, channels: int = 1) -> De
     ImageError
         If the bytes are no image, are damaged or truncated, or hold more than `MAX_PIXELS` pixels.
     """
-    with _damage_named(data, path), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with _damage_named(data, path), Image.open(io.BytesIO(data), formats=_readable()) as image:
         _check_pixels(image, path)
         width, height = image.size
         name = image.format or "unknown"
         # Twice the side keeps enough detail for the border trim and for the area resize after it.
         image.draft("L" if channels == 1 else "RGB", (2 * side, 2 * side))
-        orientation = image.getexif().get(_ORIENTATION, 1)
         image.load()
+        orientation = image.getexif().get(_ORIENTATION, 1)  # after loading: a TIFF turns itself and drops the mark
         small = _to_mode(image, "L" if channels == 1 else "RGB", side)
     if orientation in _TRANSPOSE:
         small = small.transpose(_TRANSPOSE[orientation])
@@ -145,7 +146,7 @@ def pixel_hash(data: bytes, path: str | Path) -> bytes:
     ImageError
         As :func:`decode`.
     """
-    with _damage_named(data, path), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with _damage_named(data, path), Image.open(io.BytesIO(data), formats=_readable()) as image:
         _check_pixels(image, path)
         upright = ImageOps.exif_transpose(image)
         # Palettes and greys are compared by what they show; deep greys keep their depth.
@@ -164,7 +165,7 @@ def thumbnail(data: bytes, path: str | Path, *, side: int = 192) -> bytes:
     ImageError
         As :func:`decode`.
     """
-    with _damage_named(data, path), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with _damage_named(data, path), Image.open(io.BytesIO(data), formats=_readable()) as image:
         _check_pixels(image, path)
         image.draft("RGB", (2 * side, 2 * side))
         small = image if image.mode.startswith(("I", "F")) else image.convert("RGBA")
@@ -176,6 +177,17 @@ def thumbnail(data: bytes, path: str | Path, *, side: int = 192) -> bytes:
         buffer = io.BytesIO()
         small.convert("RGB").save(buffer, "JPEG", quality=80)
     return buffer.getvalue()
+
+
+@cache
+def _readable() -> tuple[str, ...]:
+    """Return those of `FORMATS` that Pillow can open here: it takes a name that it does not know for a fault."""
+    with suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 @contextmanager
@@ -205,6 +217,8 @@ def _to_mode(image: Image.Image, mode: str, side: int) -> Image.Image:
     elif image.mode in {"P", "PA", "LA", "RGBA", "La", "RGBa"} or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    elif image.mode == "LAB":
+        image = image.convert("RGB")  # Pillow knows no other way out of it
     factor = min(image.width, image.height) // (2 * side)
     if factor > 1 and image.mode not in {"1", "P"}:
         image = image.reduce(factor)
@@ -215,10 +229,9 @@ def _to_mode(image: Image.Image, mode: str, side: int) -> Image.Image:
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
     """Scale 16-bit, 32-bit and float greys to 0..255; ``convert`` would clip them to white."""
-    values: NDArray[np.float32] = np.asarray(image).astype(np.float32)
-    values = np.nan_to_num(values, posinf=0, neginf=0)
+    values: NDArray[np.float32] = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
     if image.mode.startswith("I;16") or (values.min() >= 0 and 255 < values.max() <= 65535):
-        scaled = values / 257
+        scaled: NDArray[np.float32] = values / 257
     elif values.min() >= 0 and values.max() <= 255:
         scaled = values * (255 if values.max() <= 1 else 1)
     else:

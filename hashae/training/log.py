@@ -72,7 +72,8 @@ class RunLog:
         values = asdict(report)
         self._line(values)
         if self._board is not None:
-            for name, value in {**values, **values.pop("terms")}.items():
+            terms = values.pop("terms")
+            for name, value in {**values, **terms}.items():
                 self._board.add_scalar(name, value, report.step)
 
     def _line(self, values: dict[str, Any]) -> None:
