@@ -233,9 +233,9 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or (values.min() >= 0 and 255 < values.max() <= 65535):
         scaled: NDArray[np.float32] = values / 257
     elif values.min() >= 0 and values.max() <= 255:
-        scaled = values * (255 if values.max() <= 1 else 1)
+        scaled = values * np.float32(255 if values.max() <= 1 else 1)
     else:
-        scaled = (values - values.min()) * (255 / max(float(np.ptp(values)), 1e-12))
+        scaled = (values - values.min()) * np.float32(255 / max(float(np.ptp(values)), 1e-12))
     return Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8))
 
 
