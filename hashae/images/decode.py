@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -43,7 +45,19 @@ _TRANSPOSE = {
     8: Image.Transpose.ROTATE_90,
 }
 # What decoders are known to raise on damaged files; anything else is a fault of ours and must be seen.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError)
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    MemoryError,
+    RuntimeError,  # the AVIF decoder
+    struct.error,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +109,13 @@ def read_bytes(path: str | Path) -> bytes:
 
 @contextmanager
 def large_images_allowed() -> Iterator[None]:
-    """Silence Pillow's warning between half of `MAX_PIXELS` and `MAX_PIXELS`: such photographs are ordinary today."""
+    """Silence Pillow's warnings: between half of `MAX_PIXELS` and `MAX_PIXELS`, and of damaged metadata.
+
+    Photographs of that size are ordinary today, and what damage keeps a picture from being read is an `ImageError`.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
         yield
 
 
