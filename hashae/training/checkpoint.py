@@ -73,7 +73,11 @@ def load_checkpoint(run: Path | None, model: HashModel, optimiser: torch.optim.O
     """
     state = read_state(run)
     assert run is not None
-    saved = ModelConfig.from_dict(state["model"])
+    try:
+        saved = ModelConfig.from_dict(state["model"])
+        progress = Progress(int(state["step"]), int(state["steps"]), float(state["seconds"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{run}/state.json is damaged ({error}); start a new run folder") from error
     if saved != model.config:
         raise CheckpointError(f"{run} was trained as {saved}; this model is {model.config}: start a new run folder")
     weights = _load(run / "model.safetensors", state["step"])
@@ -81,15 +85,19 @@ def load_checkpoint(run: Path | None, model: HashModel, optimiser: torch.optim.O
     try:
         model.load_state_dict(weights)
         torch.set_rng_state(moments.pop("torch_rng"))
+        parameters = [weight for group in optimiser.param_groups for weight in group["params"]]
         whole = optimiser.state_dict()
         whole["state"] = {}
         for name, value in moments.items():
             number, field = name.split(".", 1)
+            weight = parameters[int(number)]
+            if value.shape == weight.shape:  # the fused optimiser reads both in memory order: it has to be the same
+                value = torch.empty_like(weight, device=value.device).copy_(value)
             whole["state"].setdefault(int(number), {})[field] = value
         optimiser.load_state_dict(whole)
-    except (RuntimeError, KeyError, ValueError, TypeError) as error:
+    except (RuntimeError, LookupError, ValueError, TypeError) as error:
         raise CheckpointError(f"{run} does not fit this model ({error}); start a new run folder") from error
-    return Progress(int(state["step"]), int(state["steps"]), float(state["seconds"]))
+    return progress
 
 
 def read_state(run: Path | None) -> dict[str, Any]:
