@@ -68,7 +68,9 @@ class EncoderInfo:
 
     def to_json(self) -> str:
         """Return the metadata text of the encoder file."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
+        text = json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
+        # A name may hold the word that gives external data away when the file is opened: spelled as JSON allows, too.
+        return text.replace("location", r"\u006cocation")
 
     @classmethod
     def from_json(cls, text: str) -> EncoderInfo:
