@@ -85,19 +85,29 @@ def inserted_id(result: CursorResult[Any]) -> int:
     return int(key[0])
 
 
+# The first entry of which a word is in SQLite's text decides; what follows the path of the collection file.
+_SENTENCES = (
+    (("locked", "busy"), "is in use by another process for more than {seconds} s; try again later"),
+    (("full",), "cannot grow: the disk is full; free some space and run the command again"),
+    (("readonly", "read-only"), "is read-only; allow writing, or copy it elsewhere and give --db"),
+    (
+        ("malformed", "not a database", "corrupt"),
+        "is damaged ({text}); restore a copy, or index the pictures into a new file",
+    ),
+    (
+        ("unable to open",),
+        "cannot be opened ({text}); check that its folder can be written: SQLite keeps files beside it",
+    ),
+    (("disk I/O",), "cannot be read or written ({text}); check the disk and its free space"),
+)
+
+
 def translate(path: Path, error: BaseException) -> CollectionError:
     """Return the sentence for an error of SQLite."""
     text = str(error)
-    if "locked" in text or "busy" in text:
-        return CollectionError(f"{path} is in use by another process for more than {BUSY_SECONDS} s; try again later")
-    if "full" in text:
-        return CollectionError(f"{path} cannot grow: the disk is full; free some space and run the command again")
-    if "readonly" in text or "read-only" in text:
-        return CollectionError(f"{path} is read-only; allow writing, or copy it elsewhere and give --db")
-    if "malformed" in text or "not a database" in text or "corrupt" in text:
-        return CollectionError(f"{path} is damaged ({text}); restore a copy, or index the pictures into a new file")
-    if "disk I/O" in text:
-        return CollectionError(f"{path} cannot be read or written ({text}); check the disk and its free space")
+    for words, sentence in _SENTENCES:
+        if any(word in text for word in words):
+            return CollectionError(f"{path} {sentence.format(text=text, seconds=BUSY_SECONDS)}")
     return CollectionError(f"{path}: {text}")
 
 
@@ -118,6 +128,9 @@ def open_database(path: str | Path, *, create: bool = True) -> Database:
         newer hashae, or cannot be written.
     """
     path = Path(os.path.abspath(path))
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "not a regular file"
+        raise CollectionError(f"{path} is {what}; expected a collection file")
     new = not path.exists() or path.stat().st_size == 0
     if new and not create:
         raise CollectionError(f"there is no collection at {path}; make one: hashae index FOLDER --db {path}")
@@ -181,12 +194,13 @@ def _upgrade(database: Database, *, new: bool) -> None:
             revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
         if revision == SCHEMA_REVISION:
             return
-        # Write-ahead log: readers and one writer do not wait for each other, and kill -9 loses at most one batch.
-        connection.exec_driver_sql("PRAGMA journal_mode = WAL")
     from hashae.db.migrate import known_revisions, upgrade
 
     if revision is not None and revision not in known_revisions():
         raise CollectionError(
             f"{path} was written by a newer hashae (schema {revision}; this one knows {SCHEMA_REVISION}); update hashae"
         )
+    with database.engine.connect() as connection:
+        # Write-ahead log: readers and one writer do not wait for each other, and kill -9 loses at most one batch.
+        connection.exec_driver_sql("PRAGMA journal_mode = WAL")
     upgrade(database.engine)
