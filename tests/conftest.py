@@ -65,6 +65,12 @@ def draw_picture(seed: int) -> Image.Image:
 
 
 @pytest.fixture(scope="session")
+def draw():
+    """Return the function that draws a picture from its number."""
+    return draw_picture
+
+
+@pytest.fixture(scope="session")
 def picture_store(tmp_path_factory) -> Path:
     """Three dozen pictures of the session, no two alike; shared, so never write into it: take `picture_folder`."""
     folder = tmp_path_factory.mktemp("pictures")
