@@ -90,10 +90,11 @@ def load_checkpoint(run: Path | None, model: HashModel, optimiser: torch.optim.O
         whole["state"] = {}
         for name, value in moments.items():
             number, field = name.split(".", 1)
+            # The fused optimiser reads weights and moments in memory order: it has to be the same.
             weight = parameters[int(number)]
-            if value.shape == weight.shape:  # the fused optimiser reads both in memory order: it has to be the same
-                value = torch.empty_like(weight, device=value.device).copy_(value)
-            whole["state"].setdefault(int(number), {})[field] = value
+            alike = value.shape == weight.shape
+            moment = torch.empty_like(weight, device=value.device).copy_(value) if alike else value
+            whole["state"].setdefault(int(number), {})[field] = moment
         optimiser.load_state_dict(whole)
     except (RuntimeError, LookupError, ValueError, TypeError) as error:
         raise CheckpointError(f"{run} does not fit this model ({error}); start a new run folder") from error
