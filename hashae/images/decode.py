@@ -186,8 +186,8 @@ def thumbnail(data: bytes, path: str | Path, *, side: int = 192) -> bytes:
     with _damage_named(data, path), Image.open(io.BytesIO(data), formats=_readable()) as image:
         _check_pixels(image, path)
         image.draft("RGB", (2 * side, 2 * side))
-        small = image if image.mode.startswith(("I", "F")) else image.convert("RGBA")
-        small = _to_eight_bits(small) if small.mode.startswith(("I", "F")) else small
+        deep = image.mode.startswith(("I", "F"))
+        small = _to_eight_bits(ImageOps.exif_transpose(image)) if deep else image.convert("RGBA")
         small.thumbnail((side, side))
         small = ImageOps.exif_transpose(small)
         if small.mode == "RGBA":
@@ -248,13 +248,14 @@ def _to_mode(image: Image.Image, mode: str, side: int) -> Image.Image:
 def _to_eight_bits(image: Image.Image) -> Image.Image:
     """Scale 16-bit, 32-bit and float greys to 0..255; ``convert`` would clip them to white."""
     values: NDArray[np.float32] = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
-    if image.mode.startswith("I;16") or (values.min() >= 0 and 255 < values.max() <= 65535):
-        scaled: NDArray[np.float32] = values / 257
-    elif values.min() >= 0 and values.max() <= 255:
-        scaled = values * np.float32(255 if values.max() <= 1 else 1)
-    else:
-        scaled = (values - values.min()) * np.float32(255 / max(float(np.ptp(values)), 1e-12))
-    return Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8))
+    low, high = float(values.min()), float(values.max())
+    if image.mode.startswith("I;16") or (low >= 0 and 255 < high <= 65535):
+        values /= np.float32(257)
+    elif low >= 0 and high <= 255:
+        values *= np.float32(255 if high <= 1 else 1)
+    else:  # the range itself may be too large for float32
+        values = ((values.astype(np.float64) - low) * (255 / max(high - low, 1e-12))).astype(np.float32)
+    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
 
 
 def _what_it_is(data: bytes) -> str:
