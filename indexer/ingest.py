@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -166,10 +166,13 @@ class Ingest:
                 jobs.append(_Job(file, before))
             if number % 512 == 0:
                 self._progress(Progress("scan", number, None))
-        blocked = [f"{below}/{p.relative}" if below else p.relative for p in problems]
+        blocked = {f"{below}/{p.relative}" if below else p.relative: p.reason for p in problems}
         for problem in problems:
             self.summary.failed.append(Failure(problem.path, problem.reason))
         self._process(jobs)
+        self._note_blocked(
+            {path: reason for path, reason in blocked.items() if broken.get(path, ("", ""))[1] != reason}
+        )
         self._finish(known, set(broken) - seen_broken - {job.file.relative for job in jobs}, blocked)
         self.summary.failed.sort(key=lambda failure: failure.path)
         self.summary.seconds = time.monotonic() - started
@@ -264,7 +267,7 @@ class Ingest:
             for done, image in decoded
         }
         # Asked again, inside the transaction: a run beside this one may have stored some of them.
-        known = self._ids(connection, list(rows))
+        known, contents = self._stored(connection, list(rows))
         new = [row for path, row in rows.items() if path not in known]
         if new:
             connection.execute(insert(images), new)
@@ -274,18 +277,21 @@ class Ingest:
             }
             statement = update(images).where(images.c.id == bindparam("row")).values(values)
             connection.execute(statement, [{"row": id_, **rows[path]} for path, id_ in known.items()])
+        changed = [id_ for path, id_ in known.items() if contents[path] != rows[path]["content"]]
+        # The codes of other encoders too: going back to one must not find codes of what the file was before.
+        connection.execute(delete(codes_table).where(codes_table.c.image.in_(changed)))
         self.summary.added += len(new)
-        for done, _ in decoded:
-            if done.job.file.relative in known:
-                same = done.job.known is not None and done.job.known.content == done.content
-                self.summary.unchanged += same
-                self.summary.changed += not same
-        known |= self._ids(connection, [str(row["path"]) for row in new])
+        self.summary.changed += len(changed)
+        self.summary.unchanged += len(known) - len(changed)
+        known |= self._stored(connection, [str(row["path"]) for row in new])[0]
         return [known[path] for path in rows]
 
-    def _ids(self, connection: Connection, paths: list[str]) -> dict[str, int]:
-        query = select(images.c.path, images.c.id).where(images.c.source == self._source, images.c.path.in_(paths))
-        return {path: id_ for path, id_ in connection.execute(query)}
+    def _stored(self, connection: Connection, paths: list[str]) -> tuple[dict[str, int], dict[str, bytes]]:
+        """Return ids and content hashes of those of `paths` that have a row."""
+        columns = (images.c.path, images.c.id, images.c.content)
+        query = select(*columns).where(images.c.source == self._source, images.c.path.in_(paths))
+        rows = connection.execute(query).all()
+        return {path: id_ for path, id_, _ in rows}, {path: content for path, _, content in rows}
 
     def _store_codes(self, connection: Connection, ids: list[int], encoded: Encoded) -> None:
         mine = and_(codes_table.c.encoder == self._encoder_id, codes_table.c.image.in_(ids))
@@ -318,7 +324,18 @@ class Ingest:
                 times = {"size": file.size, "mtime_ns": file.mtime_ns, "missing": False}
                 connection.execute(update(images).where(images.c.id == known.id).values(times))
 
-    def _finish(self, gone: dict[str, _Known], repaired: set[str], blocked: list[str]) -> None:
+    def _note_blocked(self, blocked: dict[str, str]) -> None:
+        """Record what could not even be looked at: closed folders, broken links. No file has their size, -1."""
+        if not blocked:
+            return
+        with self._database.write() as connection:
+            for path, reason in blocked.items():
+                mine = and_(failures.c.source == self._source, failures.c.path == path)
+                connection.execute(delete(failures).where(mine))
+                values = {"source": self._source, "path": path, "size": -1, "mtime_ns": 0, "reason": reason}
+                connection.execute(insert(failures).values(values))
+
+    def _finish(self, gone: dict[str, _Known], repaired: set[str], blocked: Collection[str]) -> None:
         """Mark what was not found any more, and forget failures of files that are gone."""
 
         def hidden(path: str) -> bool:
