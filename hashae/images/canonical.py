@@ -198,7 +198,7 @@ def rank_normalise(images: NDArray[np.float32], smoothing: int = 2) -> NDArray[n
     -------
     float32 of the same shape, in [0, 1]; a uniform image becomes 0.5 everywhere
     """
-    flat = images.reshape(images.shape[0] * images.shape[1], -1)
+    flat = images.reshape(images.shape[0] * images.shape[1], images.shape[2] * images.shape[3])
     levels = np.clip(np.rint(flat), 0, LEVELS - 1).astype(np.int64)
     offsets = np.arange(len(flat))[:, None] * LEVELS
     counts = np.bincount((levels + offsets).reshape(-1), minlength=len(flat) * LEVELS).reshape(len(flat), LEVELS)
