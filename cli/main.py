@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -57,8 +58,11 @@ def cli(debug: bool) -> None:
 def main() -> NoReturn:
     """Run the command line: exit status 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     debug = "--debug" in sys.argv[1:]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # File names may hold bytes that are no text, or signs that this terminal has not: shown as escapes.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="hashae", standalone_mode=False)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as error:
