@@ -173,10 +173,10 @@ def _plain(argument):
 def hashae(spawn):
     """Return a function that runs ``hashae`` in a process of its own to its end: (status, out, err)."""
 
-    def run(*arguments, **settings):
+    def run(*arguments, encoding="utf-8", **settings):
         child = spawn(*arguments, **settings)
         out, err = child.communicate(timeout=120)
-        return Result(child.returncode, (out or b"").decode(), (err or b"").decode())
+        return Result(child.returncode, *(text.decode(encoding, "replace") for text in (out or b"", err or b"")))
 
     return run
 
