@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hashae.errors import ConfigError
+
 
 def build_trunk(kind: str, image_shape: tuple[int, int, int], width: int) -> tuple[nn.Module, int]:
     """Return the layers from image to features, and the number of features.
@@ -17,6 +19,11 @@ def build_trunk(kind: str, image_shape: tuple[int, int, int], width: int) -> tup
         ``(channels, height, width)``.
     width
         Channels of the first convolution; a dense layer has 16 times as many units.
+
+    Raises
+    ------
+    ConfigError
+        If the images are too small to be halved three times.
     """
     channels, height, wide = image_shape
     if kind == "dense":
@@ -31,6 +38,11 @@ def build_trunk(kind: str, image_shape: tuple[int, int, int], width: int) -> tup
             nn.ReLU(),  # (n, units)
         )
         return layers, units
+    if min(height, wide) < 8:
+        raise ConfigError(
+            f"image_shape is {image_shape}; a conv trunk halves images three times and expects at least 8 pixels a "
+            "side: use trunk='dense'"
+        )
     # Each stage halves the side; the kernels of the strided convolutions are multiples of the stride.
     layers = nn.Sequential(
         nn.Conv2d(channels, width, 4, stride=2, padding=1, bias=False),
