@@ -1,0 +1,355 @@
+"""The contract that every model keeps, on both trunks and three image shapes; then what is special about each."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from hashae.codes import KEY_BITS
+from hashae.config import NOISE_KINDS, TRUNKS, ModelConfig
+from hashae.errors import ConfigError, UnknownName
+from hashae.models import MODELS, Losses, LossWeights, Views, create_model, list_models
+from hashae.models.binary import agreement, balance, decorrelation
+
+SHAPES = [(1, 16, 16), (3, 16, 16), (1, 28, 28)]
+TERMS = ("reconstruction", "agreement", "balance", "decorrelation")
+
+
+@pytest.fixture(autouse=True)
+def one_torch_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(before)
+
+
+every_model = pytest.mark.parametrize(
+    ("name", "trunk", "shape"),
+    [(name, trunk, shape) for name in list_models() for trunk in TRUNKS for shape in SHAPES],
+    ids=lambda value: "x".join(map(str, value)) if isinstance(value, tuple) else value,
+)
+
+
+def build(name="binary", trunk="dense", shape=(1, 16, 16), bits=16, **settings):
+    return create_model(name, bits=bits, image_shape=shape, trunk=trunk, width=4, **settings)
+
+
+def pictures(n=8, shape=(1, 16, 16), seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(n, shape[0], 4, 4, generator=generator)
+    return F.interpolate(coarse, size=shape[1:], mode="bilinear").clamp(0, 1)
+
+
+def views(n=8, shape=(1, 16, 16)):
+    clean = pictures(n, shape)
+    generator = torch.Generator().manual_seed(2)
+    noisy = [(clean + 0.05 * torch.randn(clean.shape, generator=generator)).clamp(0, 1) for _ in range(2)]
+    return Views(clean, *noisy)
+
+
+# The contract
+
+
+@every_model
+def test_shapes_and_ranges(name, trunk, shape):
+    model = build(name, trunk, shape)
+    x = pictures(5, shape)
+    logits = model.encode(x)
+    assert logits.shape == (5, 16)
+    assert torch.isfinite(logits).all()
+    latent = model.latent(logits, 1.0)
+    assert latent.shape == (5, 16)
+    assert latent.min() >= 0
+    assert latent.max() <= 1
+    for z in (latent, torch.zeros(5, 16), torch.ones(5, 16)):
+        images = model.decode(z)
+        assert images.shape == (5, *shape)
+        assert images.min() >= 0
+        assert images.max() <= 1
+    code = model.code(logits)
+    assert code.shape == (5, 16)
+    assert code.dtype == torch.bool
+    assert model(x).shape == x.shape
+
+
+@every_model
+def test_encoding_is_deterministic_and_blind_to_the_rest_of_the_batch(name, trunk, shape):
+    model = build(name, trunk, shape)
+    model.loss(views(8, shape), LossWeights(sigma=1.0)).total.backward()  # moves the batch statistics
+    model.eval()
+    x = pictures(7, shape)
+    with torch.no_grad():
+        together = model.encode(x)
+        assert torch.equal(model.encode(x), together)
+        alone = torch.cat([model.encode(x[i : i + 1]) for i in range(7)])
+        backwards = model.encode(x.flip(0)).flip(0)
+    assert torch.allclose(alone, together, atol=1e-4)
+    assert torch.allclose(backwards, together, atol=1e-4)
+
+
+@every_model
+def test_a_bit_is_a_logit_above_its_threshold(name, trunk, shape):
+    model = build(name, trunk, shape)
+    assert not model.threshold.any()
+    logits = torch.tensor([[-1.0, 0.0, 1.0, 0.2] * 4])
+    assert torch.equal(model.code(logits), logits > 0)
+    model.threshold.fill_(0.5)
+    assert torch.equal(model.code(logits), logits > 0.5)
+
+
+@every_model
+def test_the_loss_is_the_weighted_sum_of_its_terms(name, trunk, shape):
+    model = build(name, trunk, shape)
+    weights = LossWeights(0.5, 2.0, 3.0, 0.25, temperature=0.3, sigma=0.0)
+    losses = model.loss(views(8, shape), weights)
+    assert isinstance(losses, Losses)
+    assert set(losses.terms) <= set(TERMS)
+    assert all(term.ndim == 0 and torch.isfinite(term) for term in losses.terms.values())
+    expected = sum(getattr(weights, term) * value for term, value in losses.terms.items())
+    assert torch.allclose(losses.total, expected)
+
+
+@every_model
+def test_every_parameter_learns(name, trunk, shape):
+    model = build(name, trunk, shape)
+    model.loss(views(8, shape), LossWeights(sigma=0.5)).total.backward()
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert torch.isfinite(parameter.grad).all(), parameter_name
+        centred = parameter_name.endswith("bias")  # a bias in front of a batch normalisation changes nothing
+        assert centred or parameter.grad.abs().max() > 0, parameter_name
+
+
+@every_model
+def test_eight_pictures_can_be_learned_by_heart(name, trunk, shape):
+    model = build(name, trunk, shape)
+    data = views(8, shape)
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
+    seen = []
+    for _ in range(40):
+        losses = model.loss(data, LossWeights(sigma=0.2, temperature=0.5))
+        optimiser.zero_grad()
+        losses.total.backward()
+        optimiser.step()
+        seen.append({"total": losses.total.detach(), "reconstruction": losses.terms["reconstruction"].detach()})
+    for what in ("total", "reconstruction"):
+        assert float(sum(losses[what] for losses in seen[-3:]) / 3) < float(seen[0][what]) - 0.02, what
+
+
+@every_model
+def test_a_seed_decides_the_weights(name, trunk, shape):
+    def weights(seed):
+        torch.manual_seed(seed)
+        return build(name, trunk, shape).state_dict()
+
+    one, again, other = weights(7), weights(7), weights(8)
+    assert all(torch.equal(one[key], again[key]) for key in one)
+    assert any(not torch.equal(one[key], other[key]) for key in one)
+
+
+@every_model
+def test_a_model_can_be_built_again_from_its_settings(name, trunk, shape):
+    model = build(name, trunk, shape)
+    settings = {key: value for key, value in vars(model.config).items() if key != "model"}
+    again = create_model(model.config.model, **settings)
+    again.load_state_dict(model.state_dict())
+    x = pictures(3, shape)
+    with torch.no_grad():
+        assert torch.equal(again.eval().encode(x), model.eval().encode(x))
+
+
+@every_model
+def test_thresholds_fitted_to_the_training_logits_leave_bits_balanced_or_at_zero(name, trunk, shape):
+    model = build(name, trunk, shape)
+    logits = torch.randn(40, 16) * 2 + 3
+    model.fit_threshold(logits)
+    if name == "binary":
+        assert not model.threshold.any()
+    else:
+        share = model.code(logits).float().mean(dim=0)
+        assert torch.allclose(share, torch.full((16,), 0.5))
+
+
+def test_the_registry_names_each_class_once():
+    assert list_models() == sorted(MODELS)
+    assert {"binary", "plain"} <= set(list_models())
+    assert len(set(MODELS.values())) == len(MODELS)
+    assert create_model().config == ModelConfig()
+
+
+def test_an_unknown_model_is_named_beside_the_known_ones():
+    with pytest.raises(UnknownName, match=f"^no model is called 'vae9'; known ones are {', '.join(list_models())}$"):
+        create_model("vae9")
+
+
+def test_an_unknown_setting_is_named_beside_the_known_ones():
+    sentence = "unknown setting depth; known ones are bits, image_shape, model, noise, trunk, width"
+    with pytest.raises(ConfigError, match=f"^{re.escape(sentence)}$"):
+        create_model("binary", depth=3)
+
+
+def test_settings_out_of_range_are_refused():
+    with pytest.raises(ConfigError, match=r"^bits is 10; expected a multiple of 8 from 8 to 512$"):
+        create_model("binary", bits=10)
+
+
+@pytest.mark.parametrize("trunk", TRUNKS)
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 9, 13), (2, 33, 17)])
+def test_odd_image_shapes_come_back_whole(trunk, shape):
+    assert build("binary", trunk, shape).eval()(torch.rand(2, *shape)).shape == (2, *shape)
+
+
+def test_pictures_too_small_for_convolutions_are_named():
+    assert build("binary", "dense", (1, 7, 9)).eval()(torch.rand(2, 1, 7, 9)).shape == (2, 1, 7, 9)
+    sentence = (
+        "image_shape is (1, 7, 9); a conv trunk halves images three times and expects at least 8 pixels a side: "
+        "use trunk='dense'"
+    )
+    with pytest.raises(ConfigError, match=f"^{re.escape(sentence)}$"):
+        build("binary", "conv", (1, 7, 9))
+
+
+# The binary model
+
+
+def test_naive_agreement():
+    generator = torch.Generator().manual_seed(3)
+    signs = torch.rand(10, 24, generator=generator) * 2 - 1
+    temperature = 0.2
+    total = 0.0
+    for i in range(10):
+        partner = (i + 5) % 10
+        scores = {
+            j: float(signs[i] @ signs[j] / (signs[i].norm() * signs[j].norm())) / temperature
+            for j in range(10)
+            if j != i
+        }
+        total += -scores[partner] + math.log(sum(math.exp(score) for score in scores.values()))
+    assert float(agreement(signs, temperature)) == pytest.approx(total / 10, rel=1e-5)
+
+
+def test_agreement_of_equal_and_of_opposite_pictures():
+    same = torch.ones(8, 16)
+    assert float(agreement(same, 0.1)) == pytest.approx(math.log(7), rel=1e-5)  # nobody can be told from the others
+    orthogonal = torch.eye(4).repeat(2, 1)
+    expected = -1 / 0.5 + math.log(math.exp(1 / 0.5) + 6)
+    assert float(agreement(orthogonal, 0.5)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_agreement_looks_harder_at_small_temperatures():
+    generator = torch.Generator().manual_seed(4)
+    code = torch.sign(torch.randn(6, 64, generator=generator))
+    pairs = torch.cat([code, code])
+    assert agreement(pairs, 0.05) < agreement(pairs, 0.5)
+
+
+def test_naive_balance():
+    generator = torch.Generator().manual_seed(5)
+    signs = torch.rand(9, 7, generator=generator) * 2 - 1
+    expected = sum((sum(float(v) for v in signs[:, bit]) / 9) ** 2 for bit in range(7)) / 7
+    assert float(balance(signs)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_balance_is_zero_for_halves_and_one_for_stuck_bits():
+    halves = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
+    assert float(balance(halves)) == 0
+    assert float(balance(torch.ones(6, 4))) == 1
+    assert float(balance(-torch.ones(6, 4))) == 1
+
+
+def test_naive_decorrelation():
+    generator = torch.Generator().manual_seed(6)
+    signs = torch.rand(50, 6, generator=generator) * 2 - 1
+    correlation = torch.corrcoef(signs.T)
+    expected = sum(float(correlation[i, j]) ** 2 for i in range(6) for j in range(6) if i != j) / 6
+    assert float(decorrelation(signs)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_decorrelation_of_independent_and_of_copied_bits():
+    independent = torch.tensor([[1.0, 1], [1, -1], [-1, 1], [-1, -1]])
+    assert float(decorrelation(independent)) == pytest.approx(0, abs=1e-6)
+    copied = torch.tensor([[1.0], [-1.0]]).repeat(4, 5)  # five times the same bit
+    assert float(decorrelation(copied)) == pytest.approx(4, rel=1e-4)
+    assert torch.isfinite(decorrelation(torch.ones(4, 5)))  # stuck bits correlate with nothing
+
+
+@pytest.mark.parametrize("bits", [16, 64, 72, 128])
+def test_the_key_is_trained_beside_the_whole_code(bits):
+    model = build(bits=bits, noise="none").eval()
+    data = views()
+    with torch.no_grad():
+        losses = model.loss(data, LossWeights(temperature=0.3))
+        signs = 2 * model.latent(model.encode(torch.cat([data.first, data.second]))) - 1
+    parts = [signs[:, :KEY_BITS], signs] if bits > KEY_BITS else [signs]
+    for name, term in (("balance", balance), ("decorrelation", decorrelation)):
+        expected = torch.stack([term(part) for part in parts]).mean()
+        assert torch.allclose(losses.terms[name], expected, atol=1e-6), name
+    expected = torch.stack([agreement(part, 0.3) for part in parts]).mean()
+    assert torch.allclose(losses.terms["agreement"], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_a_term_of_weight_zero_is_not_computed(term):
+    losses = build().loss(views(), LossWeights(**{term: 0.0}))
+    assert set(losses.terms) == set(TERMS) - {term}
+
+
+def test_without_any_term_the_loss_is_zero_and_can_still_be_derived():
+    losses = build().loss(views(), LossWeights(0, 0, 0, 0))
+    assert losses.terms == {}
+    assert losses.total.detach() == 0
+    losses.total.backward()
+
+
+@pytest.mark.parametrize("noise", NOISE_KINDS)
+def test_noise_is_fresh_in_every_call_where_there_is_noise(noise):
+    model = build(noise=noise)
+    logits = torch.linspace(-2, 2, 16).repeat(4, 1)
+    one, other = model.latent(logits, 1.0), model.latent(logits, 1.0)
+    assert torch.equal(one, other) == (noise in {"none", "straight-through"})
+    if noise == "none":
+        assert torch.equal(one, torch.sigmoid(logits))
+    if noise in {"rising", "constant"}:
+        assert torch.equal(model.latent(logits, 0.0), torch.sigmoid(logits))
+
+
+def test_noise_is_normal_with_the_given_deviation():
+    model = build(noise="rising")
+    logits = torch.full((4000, 16), 0.7)
+    noise = torch.logit(model.latent(logits, 0.5).double()) - 0.7
+    assert float(noise.mean()) == pytest.approx(0, abs=0.02)
+    assert float(noise.std()) == pytest.approx(0.5, abs=0.02)
+
+
+def test_straight_through_rounds_forwards_and_not_backwards():
+    model = build(noise="straight-through")
+    logits = torch.linspace(-2, 2, 16).requires_grad_()
+    z = model.latent(logits, 5.0)
+    assert torch.allclose(z, (logits > 0).float(), atol=1e-6)
+    z.sum().backward()
+    soft = torch.sigmoid(logits.detach())
+    assert torch.allclose(logits.grad, soft * (1 - soft), atol=1e-6)
+
+
+def test_the_plain_model_has_no_noise_and_one_term():
+    model = build("plain")
+    logits = torch.linspace(-2, 2, 16)
+    assert torch.equal(model.latent(logits, 5.0), torch.sigmoid(logits))
+    assert set(model.loss(views(), LossWeights()).terms) == {"reconstruction"}
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_reconstruction_is_the_cross_entropy_with_the_clean_pictures(name):
+    model = build(name, noise="none")
+    data = views()
+    source = data.clean if name == "plain" else data.first
+    rest = None if name == "plain" else data.second
+    seen = source if rest is None else torch.cat([source, rest])
+    logits = model.encode(seen)[: len(source)]
+    expected = F.binary_cross_entropy(model.decode(model.latent(logits)), data.clean)
+    assert torch.allclose(model.loss(data, LossWeights()).terms["reconstruction"], expected, atol=1e-5)
