@@ -19,6 +19,9 @@ from hashae.errors import ConfigError
 
 LEVELS = 256
 
+EDGE = 16
+"""Grey levels by which the picture differs from a border that was added to it, where one meets the other."""
+
 
 @dataclass(frozen=True)
 class CanonicalForm:
@@ -39,7 +42,8 @@ class CanonicalForm:
     rank
         Replace each value by its rank in the image, 0 darkest to 1 brightest.
     tolerance
-        Largest range of grey levels, of 255, in a row or column that counts as uniform border.
+        Largest standard deviation, in levels of 255, of a row or column that counts as uniform border: above what
+        compression and noise leave of a flat area after shrinking.
     """
 
     name: str = "photo"
@@ -48,7 +52,7 @@ class CanonicalForm:
     channels: int = 1
     trim: bool = True
     rank: bool = True
-    tolerance: int = 12
+    tolerance: float = 5.0
 
     def __post_init__(self) -> None:
         if self.name not in PRESETS:
@@ -119,31 +123,44 @@ PRESETS: dict[str, tuple[bool, bool, int]] = {
 """Name: (trim, rank, channels)."""
 
 
-def trim_boxes(thumbs: NDArray[np.uint8], tolerance: int, passes: int = 2) -> NDArray[np.int64]:
-    """Find what is left of each thumb when uniform borders are cut off.
+def trim_boxes(thumbs: NDArray[np.uint8], tolerance: float, passes: int = 2) -> NDArray[np.int64]:
+    """Find what is left of each thumb when borders that were added to it are cut off.
 
-    A row belongs to the top border if its values lie within `tolerance` levels of each other, and those of every row
-    above it too; the other sides alike. Rows are cut first, columns are then judged by the rows that are left, and
-    both again: a black frame around a white margin goes with the margin. At least a quarter of each side is kept: a
-    picture that is uniform almost everywhere is left alone.
+    Lines at a side are a border if the standard deviation of each is at most `tolerance` levels, *and* the picture
+    begins at once behind them: the second line inside differs from the border along more than half of its length. A
+    letterbox or a padded margin ends like that. The white around a shoe does not, and must stay: whether it looks
+    uniform depends on noise and exposure, and a code must not. Rows are judged first, then columns within the rows that
+    are left, and both again: a black frame goes together with the white margin inside it. At least a quarter of each
+    side is kept.
 
     Returns
     -------
     int64 of shape (n, 4)
         Top, bottom, left, right; bottom and right exclusive.
     """
-    grey = thumbs[:, 0] if thumbs.shape[1] == 1 else thumbs.mean(axis=1).astype(np.uint8)
-    n, side, _ = grey.shape
+    levels = (thumbs[:, 0] if thumbs.shape[1] == 1 else thumbs.mean(axis=1)).astype(np.float32)
+    n, side, _ = levels.shape
     boxes = np.tile(np.array([0, side, 0, side]), (n, 1))
-    place = np.arange(side)
+    each, place = np.arange(n), np.arange(side)
     for _ in range(passes):
-        for axis, across in ((0, 2), (2, 0)):  # rows within the columns that are left; then columns within the rows
-            kept = (place >= boxes[:, across, None]) & (place < boxes[:, across + 1, None])  # (n, side)
-            lines = grey if axis == 0 else grey.swapaxes(1, 2)  # (n, line, place along it)
-            low = np.where(kept[:, None], lines, 255).min(axis=2)
-            high = np.where(kept[:, None], lines, 0).max(axis=2)
-            busy = high.astype(np.int16) - low > tolerance  # (n, side)
-            start, stop = busy.argmax(axis=1), side - busy[:, ::-1].argmax(axis=1)
+        for axis, across in ((0, 2), (2, 0)):
+            lines = levels if axis == 0 else levels.swapaxes(1, 2)  # (n, line, place along it)
+            kept = ((place >= boxes[:, across, None]) & (place < boxes[:, across + 1, None])).astype(np.float32)
+            count = kept.sum(axis=1, keepdims=True)
+            mean = (lines @ kept[:, :, None])[:, :, 0] / count  # (n, side)
+            square = ((lines * lines) @ kept[:, :, None])[:, :, 0] / count
+            left = (place >= boxes[:, axis, None]) & (place < boxes[:, axis + 1, None])
+            busy = (square - mean * mean > tolerance * tolerance) & left
+            first, last = busy.argmax(axis=1), side - 1 - busy[:, ::-1].argmax(axis=1)
+            start, stop = boxes[:, axis].copy(), boxes[:, axis + 1].copy()
+            for found, outer, inner in ((first, start, first + 1), (last, stop - 1, last - 1)):
+                inside = lines[each, np.clip(inner, 0, side - 1)]  # (n, side)
+                apart = np.abs(inside - mean[each, outer][:, None]) > EDGE
+                sharp = (apart * kept).sum(axis=1) > 0.5 * count[:, 0]
+                if found is first:
+                    start = np.where(sharp, first, start)
+                else:
+                    stop = np.where(sharp, last + 1, stop)
             fits = busy.any(axis=1) & (stop - start >= side // 4)
             boxes[fits, axis], boxes[fits, axis + 1] = start[fits], stop[fits]
     return boxes
