@@ -1,6 +1,6 @@
 #!/bin/sh
 # What `make demo` runs: the main job on a sample collection, or on the folder named by PHOTOS.
-# BIN is the folder of the programs, BUDGET the longest time that training may take. All output goes to ./demo.
+# BIN is the folder of the programs. All output goes to ./demo.
 set -eu
 
 hashae="$BIN/hashae"
@@ -12,7 +12,7 @@ if [ -n "${PHOTOS:-}" ]; then
         exit 2
     fi
     pictures=$PHOTOS
-    # A collection for each folder: an encoder learned on one folder of photographs need not suit the next.
+    # A collection for each folder, so that one report does not speak of another folder.
     db="demo/photos-$(printf %s "$(cd "$PHOTOS" && pwd -P)" | cksum | cut -d ' ' -f 1).db"
 else
     pictures=demo/pictures
@@ -20,7 +20,7 @@ else
     "$BIN/python" benchmarks/demo.py write "$pictures"
 fi
 
-"$hashae" dedup "$pictures" --db "$db" --budget "$BUDGET" --report demo/report.html
+"$hashae" dedup "$pictures" --db "$db" --report demo/report.html
 
 if [ -z "${PHOTOS:-}" ]; then
     # Nothing has changed since the run above, so this one only prints the same groups for a program to read.

@@ -24,7 +24,7 @@ SHOWN_GROUPS = 5
 
 
 @click.command()
-@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.argument("folder", required=False, type=click.Path(readable=False, path_type=Path))
 @click.option("--radius", type=click.IntRange(0), help="Largest distance in bits.  [default: each image its own]")
 @click.option("--report", "report_file", type=FILE, help="Write a self-contained HTML page with thumbnails.")
 @click.option("--csv", "csv_file", type=FILE, help="Write one row an image.")
@@ -39,20 +39,21 @@ def dedup(
     report_file: Path | None,
     csv_file: Path | None,
     db: Path | None,
-    encoder_file: Path | None,
+    encoder_name: str | None,
     budget: float,
     workers: int,
     as_json: bool,
 ) -> None:
     """Find groups of pictures in FOLDER, or in the whole collection, that show the same.
 
-    New and changed files are indexed first; the very first time, an encoder is learned from the folder. Nothing is
-    changed or deleted: the answer is a table, and a report if asked for.
+    New and changed files are indexed first. Nothing is changed or deleted: the answer is a table, and a report if
+    asked for.
 
     \b
     Examples:
       hashae dedup ~/Pictures --report report.html
       hashae dedup ~/Pictures --radius 12 --csv groups.csv
+      hashae dedup ~/Scans --encoder train        learn a code from these pictures first
       hashae dedup --json > groups.json           all folders indexed before
     """
     from hashae.cli.learn import STAGES, bring_up_to_date, ensure_encoder, refuse_nothing
@@ -68,7 +69,7 @@ def dedup(
         if target is not None:
             check_target(target)  # before the work, not after it
     with Collection.open(collection_path(db), threads=workers) as collection:
-        ensure_encoder(collection, folder, encoder_file, budget=budget, quiet=as_json, workers=workers)
+        ensure_encoder(collection, folder, encoder_name, budget=budget, quiet=as_json, workers=workers)
         summary = bring_up_to_date(collection, folder, workers=workers, quiet=as_json)
         with ProgressLine(quiet=as_json) as progress:
             report = collection.dedup(

@@ -18,18 +18,19 @@ from hashae.cli.options import (
 
 
 @click.command()
-@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.argument("folder", required=False, type=click.Path(readable=False, path_type=Path))
 @db_option
 @encoder_option
 @budget_option
 @workers_option
 @json_option
 def index(
-    folder: Path | None, db: Path | None, encoder_file: Path | None, budget: float, workers: int, as_json: bool
+    folder: Path | None, db: Path | None, encoder_name: str | None, budget: float, workers: int, as_json: bool
 ) -> None:
     """Bring FOLDER, or all folders of the collection, up to date.
 
-    Only new and changed files are read. The first time, an encoder is learned from the folder, unless one is given.
+    Only new and changed files are read. Pictures become codes by the shipped
+    encoder, unless another is named.
 
     \b
     Examples:
@@ -45,7 +46,7 @@ def index(
     if folder is not None:
         check_folder(folder)
     with Collection.open(collection_path(db), threads=workers) as collection:
-        ensure_encoder(collection, folder, encoder_file, budget=budget, quiet=as_json, workers=workers)
+        ensure_encoder(collection, folder, encoder_name, budget=budget, quiet=as_json, workers=workers)
         summary = bring_up_to_date(collection, folder, workers=workers, quiet=as_json)
         if as_json:
             print_json({"collection": str(collection.path), "images": summary.images, **asdict(summary)})

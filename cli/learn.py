@@ -11,6 +11,7 @@ from hashae.cli.progress import ProgressLine
 from hashae.errors import HashaeError, MissingDependency, SourceError
 
 if TYPE_CHECKING:
+    from hashae.config import TrainConfig
     from hashae.encoder import Encoder
     from hashae.indexer import Collection
     from hashae.indexer.ingest import IndexSummary
@@ -19,7 +20,15 @@ if TYPE_CHECKING:
 STAGES = {"scan": "looking for pictures", "index": "indexing", "pixels": "comparing pixels"}
 
 
-def learn(folder: Path, *, quiet: bool, config: Any = None, **settings: Any) -> Encoder:
+def learn(
+    folder: Path,
+    *,
+    quiet: bool,
+    workers: int,
+    budget: float | None = None,
+    config: TrainConfig | None = None,
+    **settings: Any,
+) -> Encoder:
     """Train an encoder on a folder and show the progress; settings as :func:`hashae.training.recipe.learn_encoder`."""
     # Threads that wait without spinning: beside a busy neighbour, spinning ones made a step twenty times slower. The
     # OpenMP runtime reads this once, when torch is loaded.
@@ -31,6 +40,8 @@ def learn(folder: Path, *, quiet: bool, config: Any = None, **settings: Any) -> 
         raise MissingDependency(
             f"learning an encoder ({error.name} is missing; or give --encoder FILE)", "train"
         ) from error
+    from hashae.config import TrainConfig
+
     with ProgressLine(quiet=quiet) as progress:
 
         def step(report: StepReport) -> None:
@@ -39,7 +50,8 @@ def learn(folder: Path, *, quiet: bool, config: Any = None, **settings: Any) -> 
 
         encoder, images = learn_encoder(
             folder,
-            config=config,
+            config=config or TrainConfig(budget=budget, threads=workers),
+            workers=workers,
             on_load=lambda done, total: progress.update("reading pictures", done, total),
             on_step=step,
             **settings,
@@ -56,29 +68,39 @@ def learn(folder: Path, *, quiet: bool, config: Any = None, **settings: Any) -> 
 
 
 def ensure_encoder(
-    collection: Collection, folder: Path | None, encoder_file: Path | None, *, budget: float, quiet: bool, workers: int
+    collection: Collection, folder: Path | None, name: str | None, *, budget: float, quiet: bool, workers: int
 ) -> None:
-    """Give the collection an encoder: the file asked for, else its own, else one learned from `folder` now."""
-    if encoder_file is not None:
+    """Give the collection an encoder: the one asked for by name, else its own, else the shipped one.
+
+    `name` is that of a shipped encoder, ``train`` to learn one from `folder` now, or an encoder file.
+    """
+    if name is None and collection.has_encoder:
+        return
+    if folder is None and not collection.has_encoder:
+        raise SourceError(f"{collection.path} is empty; name a folder of pictures: hashae index FOLDER")
+    encoder = _encoder_named(name, folder, budget=budget, quiet=quiet, workers=workers)
+    if collection.has_encoder:
+        if collection.encoder.fingerprint == encoder.fingerprint:
+            return
+        if not quiet:
+            say(f"the collection changes to encoder {encoder.name!r}; all its images will be encoded again")
+    collection.set_encoder(encoder)
+
+
+def _encoder_named(name: str | None, folder: Path | None, *, budget: float, quiet: bool, workers: int) -> Encoder:
+    from hashae import pretrained
+
+    if name is None or name in pretrained.NAMES:
+        return pretrained.load(name or pretrained.DEFAULT, threads=workers)
+    if name != "train":
         from hashae.encoder import Encoder
 
-        encoder = Encoder.load(encoder_file)
-        if collection.has_encoder and collection.encoder.fingerprint == encoder.fingerprint:
-            return
-        if collection.has_encoder and not quiet:
-            say(f"the collection changes to encoder {encoder.name!r}; all its images will be encoded again")
-        collection.set_encoder(encoder)
-        return
-    if collection.has_encoder:
-        return
+        return Encoder.load(name, threads=workers)
     if folder is None:
-        raise SourceError(f"{collection.path} is empty; name a folder of pictures: hashae index FOLDER")
+        raise SourceError("--encoder train needs the folder to learn from: hashae index FOLDER --encoder train")
     if not quiet:
-        say(f"no encoder yet: learning one from {folder}, once")
-    from hashae.config import TrainConfig
-
-    config = TrainConfig(budget=budget, threads=workers)
-    collection.set_encoder(learn(folder, quiet=quiet, config=config, workers=workers))
+        say(f"learning an encoder from {folder}, once")
+    return learn(folder, quiet=quiet, budget=budget, workers=workers)
 
 
 def bring_up_to_date(collection: Collection, folder: Path | None, *, workers: int, quiet: bool) -> IndexSummary:

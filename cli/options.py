@@ -41,7 +41,7 @@ def db_option(function: F) -> F:
     """Add ``--db FILE``, else ``HASHAE_DB``, else the user's data folder."""
     return click.option(
         "--db",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=click.Path(dir_okay=False, readable=False, path_type=Path),
         envvar="HASHAE_DB",
         show_envvar=True,
         help="Collection file.  [default: in the user's data folder]",
@@ -54,12 +54,13 @@ def json_option(function: F) -> F:
 
 
 def encoder_option(function: F) -> F:
-    """Add ``--encoder FILE``."""
+    """Add ``--encoder NAME``: a shipped encoder, ``train``, or a file."""
     return click.option(
         "--encoder",
-        "encoder_file",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="Encoder file (.onnx) written by train; becomes the collection's.  [default: the collection's own]",
+        "encoder_name",
+        metavar="NAME",
+        help="photo (shipped), train (learn one from the folder), or an encoder file that train wrote; becomes the "
+        "collection's.  [default: the collection's own, else photo]",
     )(function)
 
 
@@ -70,7 +71,7 @@ def budget_option(function: F) -> F:
         type=Duration(),
         default="2m",
         show_default=True,
-        help="Most time to spend on learning an encoder, if one has to be learned: 90s, 2m, 1h.",
+        help="Most time to spend on learning, with --encoder train: 90s, 2m, 1h.",
     )(function)
 
 

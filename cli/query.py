@@ -11,7 +11,7 @@ from hashae.cli.options import collection_path, db_option, json_option
 
 
 @click.command()
-@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("image", type=click.Path(readable=False, path_type=Path))
 @click.option("--exact", is_flag=True, help="Images with exactly the same code.")
 @click.option("--radius", type=click.IntRange(0), help="Images at most RADIUS bits away.")
 @click.option("-k", type=click.IntRange(1), help="The K images with the fewest differing bits.  [default: 10]")

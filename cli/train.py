@@ -11,7 +11,7 @@ from hashae.cli.options import Duration, json_option, workers_option
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(readable=False, path_type=Path))
 @click.option(
     "-o",
     "--output",

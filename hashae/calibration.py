@@ -5,8 +5,9 @@ code has a *crowding*, the distance at which its neighbours begin, and two image
 
     distance <= tau + beta * (crowding_a + crowding_b) / 2.
 
-`tau` is chosen so that few pairs of different pictures are expected to match (copy-detection work calls the idea score
-normalisation). Only numpy is needed here.
+`tau` follows from the lower tail of ``distance - beta * crowding`` over pairs of different pictures, which is measured
+once for an encoder, and from the number of images (copy-detection work calls the idea score normalisation). Only numpy is
+needed here.
 """
 
 from __future__ import annotations
@@ -26,16 +27,41 @@ SKIPPED, COUNTED = 2, 5
 """Crowding is the mean distance to the third to seventh nearest other code: up to two copies do not move it."""
 
 MIN_CODES = 100
-"""Fewest codes from which crowding and its tail are estimated."""
+"""Fewest codes from which crowding is estimated."""
 
-PAIR_SAMPLE = 3000
-"""Most codes whose pairs are compared."""
+SAMPLE = 3000
+"""Most codes whose pairs are compared when a tail is fitted."""
 
 FALSE_PAIRS = 0.001
 """False pairs expected for each image of a collection."""
 
-TAIL = (3e-4, 5e-3)
+TAIL_SHARES = (3e-4, 5e-3)
 """Share of pairs between which the lower tail is fitted: more than true copies make up, still far below the mean."""
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The lower tail of the scores of pairs of different pictures: ``log(share) = intercept + slope * score``.
+
+    Attributes
+    ----------
+    intercept, slope
+        Of the line; the slope is positive, in 1 / bit.
+    """
+
+    intercept: float
+    slope: float
+
+    def threshold(self, share: float) -> float:
+        """Return the score below which `share` of the pairs of different pictures are expected, in bits."""
+        return (math.log(share) - self.intercept) / self.slope
+
+    def tau(self, images: int) -> float:
+        """Return the constant of the rule for a collection of so many images.
+
+        Of its ``n * (n - 1) / 2`` pairs, ``FALSE_PAIRS * n`` may match wrongly: a larger collection has to be stricter.
+        """
+        return self.threshold(2 * FALSE_PAIRS / max(images - 1, 1))
 
 
 @dataclass(frozen=True)
@@ -54,29 +80,39 @@ class OwnRadii:
     tau: float
 
 
-def own_radii(codes: Codes, crowding: NDArray[np.float32], seed: int = 0) -> OwnRadii:
+def own_radii(crowding: NDArray[np.float32], tail: Tail) -> OwnRadii:
     """Return the radius of every image of a collection.
 
     Parameters
     ----------
-    codes
-        ``uint8 (n, bytes)``, at least `MIN_CODES` of them.
     crowding
         ``float32 (n,)``: for each code, the mean distance to its neighbours, the `SKIPPED` nearest left out.
-    seed
-        Of the sample of pairs.
+    tail
+        Of the encoder.
     """
-    n = len(codes)
-    rows = np.arange(n)
-    if n > PAIR_SAMPLE:
-        rows = np.sort(np.random.default_rng(seed).choice(n, PAIR_SAMPLE, replace=False))
-    first, second = np.triu_indices(len(rows), 1)
-    near = crowding[rows].astype(np.float32)
-    scores = pair_distances(codes[rows]) - BETA * (near[first] + near[second]) / 2
-    # n * (n - 1) / 2 pairs, of which FALSE_PAIRS * n may be wrong.
-    tau = tail_threshold(scores, 2 * FALSE_PAIRS / max(n - 1, 1))
-    margins = np.maximum(tau + BETA * crowding, 0).astype(np.float32)
-    return OwnRadii(margins, tau)
+    tau = tail.tau(len(crowding))
+    return OwnRadii(np.maximum(tau + BETA * crowding, 0).astype(np.float32), tau)
+
+
+def sample_tail(codes: Codes) -> Tail | None:
+    """Fit the tail of an encoder from codes of different pictures.
+
+    Parameters
+    ----------
+    codes
+        ``uint8 (n, bytes)``, at most some thousands: all pairs are compared.
+
+    Returns
+    -------
+    None if there are fewer than `MIN_CODES`.
+    """
+    if len(codes) < MIN_CODES:
+        return None
+    distances = hamming(codes, codes)
+    # Column 0 of the sorted distances is the code itself.
+    near = np.sort(distances, axis=1)[:, 1 + SKIPPED : 1 + SKIPPED + COUNTED].mean(axis=1)
+    first, second = np.triu_indices(len(codes), 1)
+    return fit_tail(distances[first, second] - BETA * (near[first] + near[second]) / 2)
 
 
 def pair_distances(codes: Codes) -> NDArray[np.int32]:
@@ -84,32 +120,30 @@ def pair_distances(codes: Codes) -> NDArray[np.int32]:
     return hamming(codes, codes)[np.triu_indices(len(codes), 1)]
 
 
-def tail_threshold(scores: NDArray[np.floating], share: float) -> float:
-    """Return the score below which `share` of the pairs of different pictures are expected.
+def fit_tail(scores: NDArray[np.floating]) -> Tail:
+    """Fit the lower tail of the scores of pairs.
 
-    The share is far below what can be counted, and true copies among the pairs would be counted with the rest. Far
-    below the mean the logarithm of the cumulative share is close to linear in the score: the line is fitted between
-    the shares `TAIL` and extended.
+    The share that a promise asks for is far below what can be counted, and true copies among the pairs would be counted
+    with the rest. Far below the mean the logarithm of the cumulative share is close to linear in the score: the line is
+    fitted between the shares `TAIL_SHARES` and extended.
 
     Parameters
     ----------
     scores
         Of all pairs, copies included; any order.
-    share
-        In ]0, 1[.
     """
     ordered = np.sort(scores)
-    start, stop = (int(bound * len(ordered)) for bound in TAIL)
+    start, stop = (int(bound * len(ordered)) for bound in TAIL_SHARES)
     places = np.unique(np.linspace(start, max(stop, start + 2), 200).astype(np.int64))
     values = ordered[places].astype(np.float64)
-    if np.ptp(values) == 0:  # many equal codes: nothing below them is expected
-        return float(values[0]) - 1
+    if np.ptp(values) == 0:  # many equal scores: below them nothing is expected, so the line is steep
+        return Tail(math.log((places[0] + 1) / len(ordered)) - 10 * float(values[0]), 10.0)
     slope, intercept = np.polyfit(values, np.log((places + 1) / len(ordered)), 1)
-    return float((math.log(share) - intercept) / slope)
+    return Tail(float(intercept), float(slope))
 
 
 def tail_radius(distances: NDArray[np.int32], share: float, bits: int) -> int:
-    """Return the largest radius within which at most `share` of the pairs are expected; see :func:`tail_threshold`.
+    """Return the largest radius within which at most `share` of the pairs are expected; see :func:`fit_tail`.
 
     With few pairs, the smallest distance seen stands in, at most an eighth of the bits.
 
@@ -126,7 +160,7 @@ def tail_radius(distances: NDArray[np.int32], share: float, bits: int) -> int:
         return 0
     if len(distances) < MIN_CODES * (MIN_CODES - 1) // 2:
         return min(max(int(distances.min()) - 1, 0), bits // 8)
-    return max(math.floor(tail_threshold(distances.astype(np.float32), share)), 0)
+    return max(math.floor(fit_tail(distances.astype(np.float32)).threshold(share)), 0)
 
 
 def health(codes: Codes) -> dict[str, float]:

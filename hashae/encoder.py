@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hashae.calibration import Tail
 from hashae.codes import KEY_BITS, Codes, check_bits, check_codes, pack, unpack
 from hashae.errors import ConfigError, EncoderFileError
 from hashae.images.canonical import CanonicalForm
@@ -52,6 +53,9 @@ class EncoderInfo:
         Hamming distance, inclusive, up to which two images count as duplicates; calibrated when it was trained.
     key_radius
         The same for the first 64 bits alone.
+    tail
+        From which a collection gives every image a radius of its own, see :mod:`hashae.calibration`; None if it was
+        trained on too few images.
     made
         How it came to be: model and training settings, number of images, version of hashae; shown, never used.
     health
@@ -63,6 +67,7 @@ class EncoderInfo:
     form: CanonicalForm
     radius: int
     key_radius: int
+    tail: Tail | None = None
     made: dict[str, Any] = field(default_factory=dict)
     health: dict[str, float] = field(default_factory=dict)
 
@@ -87,6 +92,7 @@ class EncoderInfo:
             if written != FORMAT:
                 raise EncoderFileError(f"encoder has format {written}; this version reads {FORMAT}: update hashae")
             values["form"] = CanonicalForm(**values["form"])
+            values["tail"] = None if values["tail"] is None else Tail(**values["tail"])
             info = cls(**values)
             check_bits(info.bits)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -278,7 +284,7 @@ class Encoder:
         Raises
         ------
         EncoderFileError
-            If the encoder came without a decoder.
+            If the encoder came without a decoder, or with one that is damaged or of another encoder.
         CodeError
             If the codes have another width.
         """
@@ -286,7 +292,14 @@ class Encoder:
         if self._decoder_data is None:
             raise EncoderFileError(f"encoder {self.name!r} has no decoder; keep the .decoder.onnx file beside it")
         if self._decoder is None:
-            self._decoder = _open_session(self._decoder_data, self._threads, f"decoder of {self.name}")
+            session = _open_session(self._decoder_data, self._threads, f"decoder of {self.name}")
+            shapes = [session.get_inputs()[0].shape[1:], session.get_outputs()[0].shape[1:]]
+            if shapes != [[self.bits], list(self.form.shape)]:
+                raise EncoderFileError(
+                    f"decoder of {self.name} does not fit: it has shapes {shapes}, its encoder {self.bits} bits and "
+                    f"images {self.form.shape}; keep the two files of one training together"
+                )
+            self._decoder = session
         images: NDArray[np.float32] = self._decoder.run(None, {"codes": unpack(codes).astype(np.float32)})[0]
         return images
 

@@ -356,7 +356,9 @@ class Collection:
             whole, index = index, HashIndex(encoder.bits, threads=self._threads)
             index.add(whole.ids[chosen], whole.codes[chosen])
             bad = [failure for failure in bad if _below(failure.path, absolute)]
-        groups, used, own = group_codes(index, radius, encoder.info.radius, self._threads)
+        groups, used, own = group_codes(
+            index, radius, fallback=encoder.info.radius, tail=encoder.info.tail, threads=self._threads
+        )
         found = report_groups(groups, index, self._catalogue, lambda rows: self._hash_pixels(rows, on_progress))
         return DedupReport(
             collection=str(self.path),

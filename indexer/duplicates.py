@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hashae.calibration import MIN_CODES, own_radii
+from hashae.calibration import MIN_CODES, Tail, own_radii
 from hashae.codes import Codes
 from hashae.indexer.catalogue import Catalogue
 from hashae.indexer.crowding import crowding
@@ -17,7 +17,9 @@ from hashae.indexer.report import ReportGroup
 from hashae.indexer.verdict import ImageRow, describe
 
 
-def group_codes(index: HashIndex, radius: int | None, fallback: int, threads: int) -> tuple[list[CodeGroup], int, bool]:
+def group_codes(
+    index: HashIndex, radius: int | None, *, fallback: int, tail: Tail | None, threads: int
+) -> tuple[list[CodeGroup], int, bool]:
     """Find the groups, the radius that was used, and whether every image had its own.
 
     Parameters
@@ -28,6 +30,8 @@ def group_codes(index: HashIndex, radius: int | None, fallback: int, threads: in
         One radius for all; None gives every image its own, see :mod:`hashae.calibration`.
     fallback
         One radius for a collection too small for that.
+    tail
+        Of the encoder; None if it has none, which takes the fallback too.
     threads
         Of the search.
 
@@ -35,11 +39,10 @@ def group_codes(index: HashIndex, radius: int | None, fallback: int, threads: in
     -------
     Groups; radius in bits, the median over the images if each has its own; True if each has its own.
     """
-    if radius is not None or len(index) < MIN_CODES:
+    if radius is not None or tail is None or len(index) < MIN_CODES:
         used = fallback if radius is None else radius
         return index.duplicates(used), used, False
-    codes = np.asarray(index.codes)
-    radii = own_radii(codes, crowding(codes, threads=threads))
+    radii = own_radii(crowding(index.codes, threads=threads), tail)
     return index.duplicates(0, margins=radii.margins), int(np.median(radii.margins)), True
 
 

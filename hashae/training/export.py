@@ -85,6 +85,7 @@ def export_encoder(
         form=form,
         radius=radii.code,
         key_radius=radii.key,
+        tail=radii.tail,
         made=made,
         health=radii.health,
     )

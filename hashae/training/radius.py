@@ -7,15 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from hashae.calibration import FALSE_PAIRS, health, pair_distances, tail_radius
+from hashae.calibration import FALSE_PAIRS, SAMPLE, Tail, health, pair_distances, sample_tail, tail_radius
 from hashae.codes import pack
 from hashae.images.canonical import CanonicalForm
 from hashae.models.base import HashModel
 from hashae.training.dataset import TrainingImages
 from hashae.training.views import ViewMaker
-
-SAMPLE = 2000
-"""Most training images that are compared with each other."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +25,8 @@ class Radii:
         For the whole code, in bits.
     key
         For the first 64 bits.
+    tail
+        From which a collection gives every image its own radius; None if there were too few images to fit it.
     health
         ``imbalance`` (mean of ``|2 * mean - 1|`` over bits), ``effective_bits`` and ``distinct`` (share of different
         codes), on the sample.
@@ -35,6 +34,7 @@ class Radii:
 
     code: int
     key: int
+    tail: Tail | None = None
     health: dict[str, float] = field(default_factory=dict)
 
 
@@ -67,4 +67,4 @@ def choose_radii(model: HashModel, images: TrainingImages, form: CanonicalForm, 
     share = 2 * FALSE_PAIRS / len(rows)
     whole = tail_radius(pair_distances(codes), share, model.config.bits)
     key = tail_radius(pair_distances(codes[:, :key_bytes]), share, model.config.key_bits)
-    return Radii(whole, key, health(codes))
+    return Radii(whole, key, sample_tail(codes), health(codes))
