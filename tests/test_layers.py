@@ -20,10 +20,12 @@ MEETING_ROOMS = ("hashae.indexer.collection", "hashae.indexer.ingest")
 
 ALLOWED = {
     "hashae.cli": ("hashae",),
-    "hashae.indexer": ("hashae.indexer", "hashae.db", "hashae.codes", "hashae.errors"),
+    "hashae.indexer": ("hashae.indexer", "hashae.db", "hashae.codes", "hashae.calibration", "hashae.errors"),
     "hashae.db": ("hashae.db", "hashae.codes", "hashae.errors"),
     "hashae.images": ("hashae.images", "hashae.codes", "hashae.errors"),
-    "hashae.encoder": ("hashae.encoder", "hashae.images", "hashae.codes", "hashae.errors", "hashae.config"),
+    "hashae.encoder": ("hashae.encoder", "hashae.images", "hashae.calibration", "hashae.codes", "hashae.errors"),
+    "hashae.pretrained": ("hashae.pretrained", "hashae.encoder", "hashae.errors"),
+    "hashae.calibration": ("hashae.codes", "hashae.errors"),
     "hashae.config": ("hashae.config", "hashae.images", "hashae.codes", "hashae.errors"),
     "hashae.codes": ("hashae.errors",),
     "hashae.errors": (),
