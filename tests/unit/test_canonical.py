@@ -192,12 +192,19 @@ def test_a_picture_that_is_uniform_almost_everywhere_is_left_alone(rng):
     assert trim_boxes(speck, PHOTO.tolerance).tolist() == [[0, 64, 0, 64]]
 
 
+def test_the_white_around_a_shape_belongs_to_the_picture(rng):
+    rows, columns = np.mgrid[0:64, 0:64]
+    disc = (rows - 32) ** 2 + (columns - 30) ** 2 < 20**2
+    shoe = np.where(disc, busy(rng)[0, 0], 255).astype(np.uint8)[None, None]
+    assert trim_boxes(shoe, PHOTO.tolerance).tolist() == [[0, 64, 0, 64]]
+
+
 def test_a_busy_picture_keeps_all_its_sides(rng):
     assert (trim_boxes(busy(rng, n=5), PHOTO.tolerance) == [0, 64, 0, 64]).all()
 
 
 def test_trimming_can_be_switched_off(rng):
-    padded = framed(busy(rng, side=32)[0, 0], 64, 16, 16, 0)
+    padded = framed(busy(rng, side=44)[0, 0], 64, 10, 10, 0)
     kept = CanonicalForm(trim=False)(padded)
     assert np.array_equal(kept, rank_normalise(area_resize(padded, 32)))
     assert not np.array_equal(kept, PHOTO(padded))
