@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ BATCH = 512
 
 IN_FLIGHT = 16
 """Decoded images per worker that may wait to be encoded; bounds the memory."""
+
+NEVER = -1
+"""Stored as the size of what failed for a reason outside the file: no file has it, so the next run tries again."""
 
 
 @dataclass
@@ -96,12 +100,16 @@ class _Job:
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """A job after reading: decoded, or only looked at (`image` None: same content as before), or failed."""
+    """A job after reading: decoded, or only looked at (`image` None: same content as before), or failed.
+
+    A failure that `lasts` lies in the content: it is not tried again until size or time change.
+    """
 
     job: _Job
     content: bytes = b""
     image: DecodedImage | None = None
     reason: str | None = None
+    lasts: bool = True
 
 
 class Ingest:
@@ -159,7 +167,7 @@ class Ingest:
             state = (file.size, file.mtime_ns)
             if before and before.coded and not before.missing and (before.size, before.mtime_ns) == state:
                 self.summary.unchanged += 1
-            elif relative in broken and broken[relative][0] == state:
+            elif relative in broken and broken[relative][0] == state and not _curable(broken[relative][1]):
                 seen_broken.add(relative)
                 self.summary.failed.append(Failure(file.path, broken[relative][1]))
             else:
@@ -235,7 +243,7 @@ class Ingest:
                 return _Done(job, content)
             image = decode(data, file.path, side=form.thumb, channels=form.channels)
         except ImageError as error:
-            return _Done(job, reason=error.reason)
+            return _Done(job, reason=error.reason, lasts=_lies_in_the_content(error))
         return _Done(job, content, image)
 
     def _store(self, batch: list[_Done]) -> None:
@@ -313,7 +321,8 @@ class Ingest:
         for done in batch:
             file, known = done.job.file, done.job.known
             if done.reason is not None:
-                values = {"path": file.relative, "size": file.size, "mtime_ns": file.mtime_ns, "reason": done.reason}
+                size = file.size if done.lasts else NEVER
+                values = {"path": file.relative, "size": size, "mtime_ns": file.mtime_ns, "reason": done.reason}
                 connection.execute(insert(failures).values(source=self._source, **values))
                 self.summary.failed.append(Failure(file.path, done.reason))
                 if known is not None:
@@ -325,14 +334,14 @@ class Ingest:
                 connection.execute(update(images).where(images.c.id == known.id).values(times))
 
     def _note_blocked(self, blocked: dict[str, str]) -> None:
-        """Record what could not even be looked at: closed folders, broken links. No file has their size, -1."""
+        """Record what could not even be looked at: closed folders, broken links."""
         if not blocked:
             return
         with self._database.write() as connection:
             for path, reason in blocked.items():
                 mine = and_(failures.c.source == self._source, failures.c.path == path)
                 connection.execute(delete(failures).where(mine))
-                values = {"source": self._source, "path": path, "size": -1, "mtime_ns": 0, "reason": reason}
+                values = {"source": self._source, "path": path, "size": NEVER, "mtime_ns": 0, "reason": reason}
                 connection.execute(insert(failures).values(values))
 
     def _finish(self, gone: dict[str, _Known], repaired: set[str], blocked: Collection[str]) -> None:
@@ -364,3 +373,14 @@ class Ingest:
             .where(collections.c.id.in_(sources_collection))
             .values(generation=collections.c.generation + 1)
         )
+
+
+def _curable(reason: str) -> bool:
+    """Return True if the reason was a missing library that is installed now."""
+    return "hashae[heif]" in reason and find_spec("pillow_heif") is not None
+
+
+def _lies_in_the_content(error: ImageError) -> bool:
+    """Return False for a file that could not be opened or did not fit into memory: the next time it may."""
+    cause = error.__cause__
+    return not (isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno is not None))
