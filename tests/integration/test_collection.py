@@ -175,6 +175,48 @@ def test_a_bad_file_is_recorded_not_tried_again_retried_when_it_changes_and_forg
     assert collection.failures() == []
 
 
+def test_a_file_that_could_not_be_opened_is_tried_again_although_it_did_not_change(collection, photos, monkeypatch):
+    def denied(path):
+        raise ImageError(path, "cannot be read (Permission denied)") from PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest, "read_bytes", denied)
+        summary = collection.index(photos)
+        assert (summary.images, len(summary.failed), len(collection.failures())) == (0, 12, 12)
+    assert counts(collection.index(photos)) == (12, 0, 0, 0, 0, 12)
+    assert collection.failures() == []
+
+
+def test_a_picture_that_did_not_fit_into_memory_is_tried_again(collection, photos, monkeypatch):
+    def too_large(_data, path, **_settings):
+        raise ImageError(path, "image does not fit into memory") from MemoryError()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest, "decode", too_large)
+        assert collection.index(photos).images == 0
+    assert counts(collection.index(photos)) == (12, 0, 0, 0, 0, 12)
+
+
+def test_a_picture_whose_library_was_missing_is_tried_again_once_it_is_installed(collection, photos, monkeypatch):
+    (photos / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0")
+    reason = "HEIF or AVIF image; run: pip install 'hashae[heif]'"
+
+    def without_library(_data, path, **_settings):
+        raise ImageError(path, reason)
+
+    monkeypatch.setattr(ingest, "find_spec", lambda _name: None)
+    collection.index(photos / "more")
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest, "decode", without_library)
+        assert ("phone.heic", reason) in reasons(collection.index(photos))
+    assert ("phone.heic", reason) in reasons(collection.index(photos))
+    monkeypatch.setattr(ingest, "find_spec", lambda _name: object())
+    read = []
+    monkeypatch.setattr(ingest, "read_bytes", lambda path: read.append(path) or decode_module.read_bytes(path))
+    collection.index(photos)
+    assert str(photos / "phone.heic") in read
+
+
 def test_a_good_file_that_breaks_is_out_until_it_is_whole_again(collection, photos):
     collection.index(photos)
     whole = (photos / "3.png").read_bytes()
