@@ -6,8 +6,9 @@ code has a *crowding*, the distance at which its neighbours begin, and two image
     distance <= tau + beta * (crowding_a + crowding_b) / 2.
 
 `tau` follows from the lower tail of ``distance - beta * crowding`` over pairs of different pictures, which is measured
-once for an encoder, and from the number of images (copy-detection work calls the idea score normalisation). Only numpy is
-needed here.
+once for an encoder, and from the number of images (copy-detection work calls the idea score normalisation).
+
+Only numpy is needed here.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ SAMPLE = 3000
 
 FALSE_PAIRS = 0.001
 """False pairs expected for each image of a collection."""
+
+COPY_RATIO = 0.4
+"""Share of the crowding within which two codes are taken for copies when different pictures are looked for."""
 
 TAIL_SHARES = (3e-4, 5e-3)
 """Share of pairs between which the lower tail is fitted: more than true copies make up, still far below the mean."""
@@ -94,8 +98,28 @@ def own_radii(crowding: NDArray[np.float32], tail: Tail) -> OwnRadii:
     return OwnRadii(np.maximum(tau + BETA * crowding, 0).astype(np.float32), tau)
 
 
-def sample_tail(codes: Codes) -> Tail | None:
-    """Fit the tail of an encoder from codes of different pictures.
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of codes of different pictures.
+
+    Attributes
+    ----------
+    distances
+        ``int32 (pairs,)``, in bits.
+    scores
+        ``float32 (pairs,)``: the distance less `BETA` times the mean crowding of the two.
+    """
+
+    distances: NDArray[np.int32]
+    scores: NDArray[np.float32]
+
+
+def different_pairs(codes: Codes) -> Pairs | None:
+    """Return all pairs of codes but those that may be copies of one picture.
+
+    A folder may hold many copies, and an estimate of how near different pictures come must not count them. Two codes
+    much nearer to each other than each is to its other neighbours are left out: within `COPY_RATIO` of their crowding
+    there are copies, and next to no others.
 
     Parameters
     ----------
@@ -104,15 +128,18 @@ def sample_tail(codes: Codes) -> Tail | None:
 
     Returns
     -------
-    None if there are fewer than `MIN_CODES`.
+    None if there are fewer codes than `MIN_CODES`.
     """
     if len(codes) < MIN_CODES:
         return None
-    distances = hamming(codes, codes)
+    every = hamming(codes, codes)
     # Column 0 of the sorted distances is the code itself.
-    near = np.sort(distances, axis=1)[:, 1 + SKIPPED : 1 + SKIPPED + COUNTED].mean(axis=1)
+    near = np.sort(every, axis=1)[:, 1 + SKIPPED : 1 + SKIPPED + COUNTED].mean(axis=1).astype(np.float32)
     first, second = np.triu_indices(len(codes), 1)
-    return fit_tail(distances[first, second] - BETA * (near[first] + near[second]) / 2)
+    distances = every[first, second]
+    different = distances > COPY_RATIO * np.minimum(near[first], near[second])
+    distances, mean = distances[different], (near[first] + near[second])[different] / 2
+    return Pairs(distances, (distances - BETA * mean).astype(np.float32))
 
 
 def pair_distances(codes: Codes) -> NDArray[np.int32]:
@@ -150,7 +177,7 @@ def tail_radius(distances: NDArray[np.int32], share: float, bits: int) -> int:
     Parameters
     ----------
     distances
-        Of pairs of pictures, in bits.
+        Of pairs of different pictures, in bits.
     share
         Expected share of false pairs, in ]0, 1[.
     bits

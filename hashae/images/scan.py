@@ -94,7 +94,7 @@ def scan(folder: str | Path, on_problem: Callable[[Problem], None] | None = None
     folder
         Where to start.
     on_problem
-        Called for each folder that cannot be listed and each broken link; None ignores them.
+        Called for each folder that cannot be listed and each broken link named like a picture; None ignores them.
 
     Raises
     ------

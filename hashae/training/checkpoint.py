@@ -7,6 +7,7 @@ the step they belong to, so that a run that was killed between two of them is no
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ class Progress:
     step: int
     steps: int
     seconds: float
+    loss: float = math.nan
 
 
 def save_checkpoint(
@@ -54,6 +56,7 @@ def save_checkpoint(
         "step": progress.step,
         "steps": progress.steps,
         "seconds": progress.seconds,
+        "loss": progress.loss,
         "model": asdict(model.config),
         "train": asdict(config),
     }
@@ -75,7 +78,7 @@ def load_checkpoint(run: Path | None, model: HashModel, optimiser: torch.optim.O
     assert run is not None
     try:
         saved = ModelConfig.from_dict(state["model"])
-        progress = Progress(int(state["step"]), int(state["steps"]), float(state["seconds"]))
+        progress = Progress(int(state["step"]), int(state["steps"]), float(state["seconds"]), float(state["loss"]))
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{run}/state.json is damaged ({error}); start a new run folder") from error
     if saved != model.config:

@@ -77,7 +77,7 @@ class TrainResult:
     images
         Number of training images.
     loss
-        Mean total loss of the last twentieth of the steps.
+        Mean total loss of the last twentieth of the steps, NaN if none was made.
     seconds
         Wall-clock time.
     """
@@ -113,7 +113,8 @@ def train(
     run
         Folder for checkpoints, ``log.jsonl`` and, when TensorBoard is installed, its event files; None writes nothing.
     resume
-        Go on from the checkpoint in `run`.
+        Go on from the checkpoint in `run`, to the number of steps planned there. Nothing is lost or drawn twice; only
+        with ``neighbours`` above 1 the similar images are looked for again, which may order later batches differently.
     on_step
         Called after every step.
 
@@ -184,12 +185,11 @@ def train(
             if on_step:
                 on_step(report)
             if run is not None and (time.monotonic() - saved > config.checkpoint_every or step >= steps):
-                save_checkpoint(run, model, optimiser, config, Progress(step, steps, elapsed))
+                save_checkpoint(run, model, optimiser, config, Progress(step, steps, elapsed, _recent(history)))
                 saved = time.monotonic()
     model.to("cpu").eval()
     model.fit_threshold(_logits(model, views, 4096))
-    tail = history[-max(len(history) // 20, 1) :] or [math.nan]
-    return TrainResult(step, len(images), float(np.mean(tail)), time.monotonic() - started)
+    return TrainResult(step, len(images), _recent(history) if history else done.loss, time.monotonic() - started)
 
 
 def _check_inputs(
@@ -219,6 +219,11 @@ def _check_inputs(
     if len(images) < MIN_IMAGES:
         raise ConfigError(f"{len(images)} images given; learning a code needs at least {MIN_IMAGES}")
     return images, form
+
+
+def _recent(history: list[float]) -> float:
+    """Return the mean loss of the last twentieth of the steps."""
+    return float(np.mean(history[-max(len(history) // 20, 1) :]))
 
 
 def _device(config: TrainConfig) -> torch.device:

@@ -7,8 +7,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from hashae.calibration import FALSE_PAIRS, SAMPLE, Tail, health, pair_distances, sample_tail, tail_radius
-from hashae.codes import pack
+from hashae.calibration import (
+    FALSE_PAIRS,
+    MIN_CODES,
+    SAMPLE,
+    Tail,
+    different_pairs,
+    fit_tail,
+    health,
+    pair_distances,
+    tail_radius,
+)
+from hashae.codes import Codes, pack
 from hashae.images.canonical import CanonicalForm
 from hashae.models.base import HashModel
 from hashae.training.dataset import TrainingImages
@@ -63,8 +73,17 @@ def choose_radii(model: HashModel, images: TrainingImages, form: CanonicalForm, 
             model.code(model.encode(torch.from_numpy(views.clean(rows[i : i + 256])))) for i in range(0, len(rows), 256)
         ]
     codes = pack(torch.cat(parts).numpy())
-    key_bytes = model.config.key_bits // 8
-    share = 2 * FALSE_PAIRS / len(rows)
-    whole = tail_radius(pair_distances(codes), share, model.config.bits)
-    key = tail_radius(pair_distances(codes[:, :key_bytes]), share, model.config.key_bits)
-    return Radii(whole, key, sample_tail(codes), health(codes))
+    pairs = different_pairs(codes)
+    return Radii(
+        code=_radius(codes),
+        key=_radius(np.ascontiguousarray(codes[:, : model.config.key_bits // 8])),
+        tail=fit_tail(pairs.scores) if pairs is not None and len(pairs.scores) > MIN_CODES else None,
+        health=health(codes),
+    )
+
+
+def _radius(codes: Codes) -> int:
+    """Return one radius for all, from the pairs of different pictures where there are enough."""
+    pairs = different_pairs(codes)
+    distances = pair_distances(codes) if pairs is None else pairs.distances
+    return tail_radius(distances, 2 * FALSE_PAIRS / max(len(codes) - 1, 1), codes.shape[1] * 8)

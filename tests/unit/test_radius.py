@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from hashae.calibration import FALSE_PAIRS, health, pair_distances, tail_radius
+from hashae.calibration import FALSE_PAIRS, different_pairs, fit_tail, health, pair_distances, tail_radius
 from hashae.codes import hamming
 from hashae.images.canonical import CanonicalForm
 from hashae.models import create_model
@@ -146,3 +146,29 @@ def test_a_handful_of_pictures_gets_a_careful_radius():
 def test_radii_hold_what_they_are_given():
     assert Radii(3, 1).health == {}
     assert 0 < FALSE_PAIRS < 1
+
+
+@pytest.mark.parametrize("copies", [0, 40, 160])
+def test_a_folder_full_of_copies_keeps_its_radius(rng, copies):
+    """Up to two in five pictures of the folder are edited copies of others: the estimate looks past them."""
+    codes = random_codes(rng, 400, 256)
+    tail = fit_tail(different_pairs(codes).scores)
+    copied = np.unpackbits(codes[200 : 200 + copies], axis=1) ^ (rng.random((copies, 256)) < 0.06)
+    codes[:copies] = np.packbits(copied, axis=1)
+    found = fit_tail(different_pairs(codes).scores)
+    assert found.tau(400) == pytest.approx(tail.tau(400), abs=6)
+
+
+def test_copies_are_no_different_pairs(rng):
+    codes = random_codes(rng, 200, 256)
+    codes[0] = codes[100]
+    assert len(different_pairs(codes).distances) == 200 * 199 // 2 - 1
+
+
+def test_few_codes_have_no_tail(rng):
+    assert different_pairs(random_codes(rng, 99, 64)) is None
+
+
+def test_a_larger_collection_is_stricter(rng):
+    tail = fit_tail(different_pairs(random_codes(rng, 300, 128)).scores)
+    assert tail.tau(100) > tail.tau(10_000) > tail.tau(1_000_000)
