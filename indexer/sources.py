@@ -48,20 +48,22 @@ class SourceBook:
         """Return the source a folder belongs to and the part of it, made if there is none.
 
         A folder inside a source stays part of it. A folder around sources takes them over, with their images: a picture
-        in two sources would be its own duplicate.
+        in two sources would be its own duplicate. A hidden folder is a source of its own: what is around it skips it.
         """
         with self._database.write() as connection:
             listed = self._listed(connection)
             for source in listed:
                 if source.path == folder:
                     return source, ""
-                if source.path in folder.parents:
-                    return source, folder.relative_to(source.path).as_posix()
+                part = _part(folder, source.path)
+                if part is not None:
+                    return source, part
             made = connection.execute(insert(sources).values(collection=self._collection, path=str(folder)))
             mine = Source(inserted_id(made), folder)
             for source in listed:
-                if folder in source.path.parents:
-                    _take_over(connection, source, mine)
+                prefix = _part(source.path, folder)
+                if prefix is not None:
+                    _take_over(connection, source, mine, prefix)
             return mine, ""
 
     def mark_indexed(self, source: Source, when: str) -> None:
@@ -93,9 +95,16 @@ class SourceBook:
         return [Source(id_, Path(path)) for id_, path in connection.execute(query)]
 
 
-def _take_over(connection: Connection, inner: Source, outer: Source) -> None:
+def _part(inner: Path, outer: Path) -> str | None:
+    """Return where `inner` lies below `outer`, or None if a scan of `outer` does not come there."""
+    if outer not in inner.parents:
+        return None
+    parts = inner.relative_to(outer).parts
+    return None if any(part.startswith(".") for part in parts) else "/".join(parts)
+
+
+def _take_over(connection: Connection, inner: Source, outer: Source, prefix: str) -> None:
     """Move images and failures of `inner` into `outer`, and delete `inner`."""
-    prefix = inner.path.relative_to(outer.path).as_posix()
     for table, key in ((images, images.c.id), (failures, failures.c.path)):
         rows = connection.execute(select(key, table.c.path).where(table.c.source == inner.id)).all()
         if rows:

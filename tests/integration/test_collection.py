@@ -361,6 +361,14 @@ def test_a_folder_around_sources_takes_them_over_and_no_image_is_there_twice(col
     assert [failure.path for failure in collection.failures()] == [str(photos / "more" / "bad.png")]
 
 
+def test_images_of_a_hidden_folder_stay_when_the_folder_around_it_is_indexed(collection, photos, fill):
+    hidden = fill(photos / ".private", [20, 21])
+    collection.index(hidden)
+    assert counts(collection.index(photos)) == (12, 0, 0, 0, 0, 12)
+    assert counts(collection.index()) == (0, 0, 14, 0, 0, 0)
+    assert len(collection) == 14
+
+
 def test_two_collections_in_one_file_know_nothing_of_each_other(tmp_path, encoder, photos, fill):
     path = tmp_path / "both.db"
     scans = fill(tmp_path / "scans", range(20, 23))

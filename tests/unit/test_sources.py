@@ -82,6 +82,15 @@ def test_a_folder_around_sources_takes_over_their_images_and_failures(book, data
         assert connection.execute(query).scalars().all() == ["a/1.png", "a/deep/2.png", "b/c/1.png"]
 
 
+def test_a_hidden_folder_is_a_source_of_its_own_because_scans_around_it_skip_it(book, database):
+    put(database, book.claim(Path("/p/.private/a"))[0], "1.png")
+    assert book.claim(Path("/p"))[1] == ""
+    assert listed(book) == [("/p", ""), ("/p/.private/a", "")]
+    assert book.claim(Path("/p/.cache"))[1] == ""
+    assert book.claim(Path("/p/.private/a/b"))[1] == "b"
+    assert book.images_at("/p") == [1]
+
+
 def test_the_root_of_the_file_system_can_be_a_source(book, database):
     put(database, book.claim(Path("/p"))[0], "1.png")
     book.claim(Path("/"))
