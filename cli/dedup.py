@@ -69,8 +69,10 @@ def dedup(
         if target is not None:
             check_target(target)  # before the work, not after it
     with Collection.open(collection_path(db), threads=workers) as collection:
-        ensure_encoder(collection, folder, encoder_name, budget=budget, quiet=as_json, workers=workers)
+        changed = ensure_encoder(collection, folder, encoder_name, budget=budget, quiet=as_json, workers=workers)
         summary = bring_up_to_date(collection, folder, workers=workers, quiet=as_json)
+        if changed and folder is not None:
+            bring_up_to_date(collection, None, workers=workers, quiet=as_json)
         with ProgressLine(quiet=as_json) as progress:
             report = collection.dedup(
                 folder, radius=radius, on_progress=lambda p: progress.update(STAGES[p.stage], p.done, p.total)

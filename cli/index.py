@@ -46,8 +46,10 @@ def index(
     if folder is not None:
         check_folder(folder)
     with Collection.open(collection_path(db), threads=workers) as collection:
-        ensure_encoder(collection, folder, encoder_name, budget=budget, quiet=as_json, workers=workers)
+        changed = ensure_encoder(collection, folder, encoder_name, budget=budget, quiet=as_json, workers=workers)
         summary = bring_up_to_date(collection, folder, workers=workers, quiet=as_json)
+        if changed and folder is not None:
+            bring_up_to_date(collection, None, workers=workers, quiet=as_json)
         if as_json:
             print_json({"collection": str(collection.path), "images": summary.images, **asdict(summary)})
         else:

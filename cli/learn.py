@@ -69,22 +69,25 @@ def learn(
 
 def ensure_encoder(
     collection: Collection, folder: Path | None, name: str | None, *, budget: float, quiet: bool, workers: int
-) -> None:
+) -> bool:
     """Give the collection an encoder: the one asked for by name, else its own, else the shipped one.
 
-    `name` is that of a shipped encoder, ``train`` to learn one from `folder` now, or an encoder file.
+    `name` is that of a shipped encoder, ``train`` to learn one from `folder` now, or an encoder file. Return whether
+    another encoder was in use before, so that all folders have to be encoded again.
     """
     if name is None and collection.has_encoder:
-        return
+        return False
     if folder is None and not collection.has_encoder:
         raise SourceError(f"{collection.path} is empty; name a folder of pictures: hashae index FOLDER")
     encoder = _encoder_named(name, folder, budget=budget, quiet=quiet, workers=workers)
-    if collection.has_encoder:
+    changes = collection.has_encoder
+    if changes:
         if collection.encoder.fingerprint == encoder.fingerprint:
-            return
+            return False
         if not quiet:
             say(f"the collection changes to encoder {encoder.name!r}; all its images will be encoded again")
     collection.set_encoder(encoder)
+    return changes
 
 
 def _encoder_named(name: str | None, folder: Path | None, *, budget: float, quiet: bool, workers: int) -> Encoder:

@@ -92,7 +92,8 @@ class EncoderInfo:
             if written != FORMAT:
                 raise EncoderFileError(f"encoder has format {written}; this version reads {FORMAT}: update hashae")
             values["form"] = CanonicalForm(**values["form"])
-            values["tail"] = None if values["tail"] is None else Tail(**values["tail"])
+            tail = values.get("tail")
+            values["tail"] = None if tail is None else Tail(**tail)
             info = cls(**values)
             check_bits(info.bits)
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -129,7 +129,12 @@ class Collection:
         CollectionError
             If the file is missing, foreign, newer or damaged.
         """
-        return cls(open_database(path, create=create), name, threads=threads)
+        database = open_database(path, create=create)
+        try:
+            return cls(database, name, threads=threads)
+        except BaseException:
+            database.close()
+            raise
 
     def __enter__(self) -> Collection:
         return self
@@ -212,7 +217,7 @@ class Collection:
         Raises
         ------
         SourceError
-            If the folder is missing, or there is no source yet.
+            If the folder, or every folder of the collection, is missing, or there is no source yet.
         CollectionError
             If there is no encoder, or the file cannot be written.
         """
@@ -221,11 +226,18 @@ class Collection:
         if not targets:
             raise SourceError(f"{self.path} has no folder yet; give one: hashae index FOLDER")
         total = IndexSummary()
+        absent: list[SourceError] = []
         for source, below in targets:
-            part = Ingest(
-                self._database, (source.id, source.path), encoder, workers=workers, on_progress=on_progress
-            ).run(below)
-            self._sources.mark_indexed(source, _now())
+            run = Ingest(self._database, (source.id, source.path), encoder, workers=workers, on_progress=on_progress)
+            try:
+                part = run.run(below)
+            except SourceError as error:
+                # A drive that is not plugged in: its images are kept as they are, the other folders go on.
+                absent.append(error)
+                total.failed.append(Failure(str(source.path), "folder cannot be listed now; its images are kept"))
+                continue
+            if not below:
+                self._sources.mark_indexed(source, _now())
             total.added += part.added
             total.changed += part.changed
             total.unchanged += part.unchanged
@@ -233,6 +245,8 @@ class Collection:
             total.encoded += part.encoded
             total.seconds += part.seconds
             total.failed += part.failed
+        if len(absent) == len(targets):
+            raise absent[0]
         return total
 
     def remove(self, path: str | Path) -> int:
@@ -243,7 +257,7 @@ class Collection:
         UnknownName
             If the collection knows nothing at that path.
         """
-        absolute = os.path.abspath(path)
+        absolute = _place(path)
         found = self._sources.images_at(absolute)
         if not found and self._sources.exact(absolute) is None:
             raise UnknownName(f"{self.path} holds no image at {absolute}; see the folders with: hashae stats")
@@ -346,13 +360,18 @@ class Collection:
         ------
         CollectionError
             If there is no encoder yet.
+        UnknownName
+            If the collection knows nothing of the folder.
         """
         encoder = self.encoder
         index = self.hash_index()
         bad = self.failures()
         if folder is not None:
-            absolute = os.path.abspath(folder)
-            chosen = np.isin(index.ids, self._sources.images_at(absolute))
+            absolute = _place(folder)
+            inside = self._sources.images_at(absolute)
+            if not inside and self._sources.exact(absolute) is None:
+                raise UnknownName(f"{self.path} knows no pictures in {absolute}; run: hashae index {absolute}")
+            chosen = np.isin(index.ids, inside)
             whole, index = index, HashIndex(encoder.bits, threads=self._threads)
             index.add(whole.ids[chosen], whole.codes[chosen])
             bad = [failure for failure in bad if _below(failure.path, absolute)]
@@ -362,7 +381,7 @@ class Collection:
         found = report_groups(groups, index, self._catalogue, lambda rows: self._hash_pixels(rows, on_progress))
         return DedupReport(
             collection=str(self.path),
-            folder=None if folder is None else os.path.abspath(folder),
+            folder=None if folder is None else _place(folder),
             encoder=encoder.name,
             bits=encoder.bits,
             radius=used,
@@ -443,6 +462,14 @@ def _pixel_hash(row: ImageRow) -> bytes | None:
         return pixel_hash(read_bytes(row.path), row.path)
     except ImageError:
         return None
+
+
+def _place(path: str | Path) -> str:
+    """Return the absolute path of a file or folder, its folders without links, as the sources spell it."""
+    absolute = os.path.abspath(path)
+    if os.path.isdir(absolute):
+        return os.path.realpath(absolute)
+    return os.path.join(os.path.realpath(os.path.dirname(absolute)), os.path.basename(absolute))
 
 
 def _below(path: str, folder: str) -> bool:

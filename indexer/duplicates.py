@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -63,8 +64,9 @@ def report_groups(
     hash_pixels
         Returns pixel hashes of the given images, by id; unreadable ones are left out. Asked only where it decides.
     """
+    rows = catalogue.rows(id_ for group in groups for id_ in group.members)
+    groups = [group for found in groups if (group := _without_aliases(found, rows)) is not None]
     wanted = sorted({id_ for group in groups for id_ in group.members})
-    rows = catalogue.rows(wanted)
     codes: dict[int, Codes] = dict(zip(wanted, index.codes[np.searchsorted(index.ids, wanted)], strict=True))
     undecided = sorted(_undecided(groups, rows, codes))
     hashes = catalogue.pixel_hashes(undecided)
@@ -74,6 +76,30 @@ def report_groups(
     described = [describe(group, rows, codes, lambda image: hashes.get(image.id)) for group in groups]
     described.sort(key=lambda group: (-group.bytes_to_free, group.keeper.path))
     return tuple(replace(group, number=number) for number, group in enumerate(described, 1))
+
+
+def _without_aliases(group: CodeGroup, rows: dict[int, ImageRow]) -> CodeGroup | None:
+    """Leave out other names of a file that is in the group already; return None if one file is left.
+
+    A link and what it leads to are one file: reported as duplicates, one could be removed and take the other with it.
+    Two hard links are one file as well, and removing one frees nothing. The name without a link in it stays.
+    """
+    named: dict[tuple[int, int] | int, int] = {}
+    for id_ in sorted(group.members, key=lambda id_: (os.path.islink(rows[id_].path), id_)):
+        try:
+            status = os.stat(rows[id_].path)
+        except OSError:
+            named[id_] = id_
+            continue
+        named.setdefault((status.st_dev, status.st_ino), id_)
+    kept = set(named.values())
+    if len(kept) == len(group.members):
+        return group
+    if len(kept) < 2:
+        return None
+    pairs = [(id_, d) for id_, d in zip(group.members, group.distances, strict=True) if id_ in kept]
+    members, distances = zip(*pairs, strict=True)
+    return replace(group, members=members, distances=distances)
 
 
 def _undecided(groups: Sequence[CodeGroup], rows: dict[int, ImageRow], codes: dict[int, Codes]) -> set[int]:

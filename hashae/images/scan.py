@@ -49,14 +49,14 @@ class Problem:
 
 
 def check_folder(folder: str | Path) -> Path:
-    """Return the absolute folder, or say why it cannot be scanned.
+    """Return the folder, absolute and without links in its path, or say why it cannot be scanned.
 
     Raises
     ------
     SourceError
         If the folder is missing, is a file, or cannot be listed.
     """
-    path = Path(os.path.abspath(folder))
+    path = Path(os.path.realpath(folder))
     try:
         if not stat.S_ISDIR(path.stat().st_mode):
             raise SourceError(f"{path} is a file; expected a folder of pictures")

@@ -126,8 +126,9 @@ def load_training_images(
             if on_progress:
                 on_progress(row + 1, len(files))
     if good.sum() < MIN_IMAGES:
+        first = f" (the first problem: {problems[0].path}: {problems[0].reason})" if problems else ""
         raise SourceError(
-            f"{folder} holds {int(good.sum())} readable pictures; learning a code needs at least {MIN_IMAGES}: "
+            f"{folder} holds {int(good.sum())} readable pictures{first}; learning a code needs at least {MIN_IMAGES}: "
             "add pictures or use a trained encoder"
         )
     if not good.all():

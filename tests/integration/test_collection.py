@@ -789,3 +789,45 @@ def test_a_collection_of_schema_0001_still_opens_answers_and_grows(tmp_path):
         assert [group.tier for group in old.dedup().groups] == ["bytes"]
         assert counts(old.index(photos)) == (6, 0, 0, 0, 0, 6)
         assert len(old) == 12
+
+
+def test_a_folder_that_is_gone_does_not_hold_up_the_others(tmp_path, collection, fill):
+    """A drive that is not plugged in is told; its images are kept and the other folders go on."""
+    first, second = fill(tmp_path / "a", (0,)), fill(tmp_path / "b", (1,))
+    collection.index(first)
+    collection.index(second)
+    first.rename(tmp_path / "unplugged")
+    fill(second, (1, 2))
+    summary = collection.index()
+    assert summary.added == 1
+    assert [failure.reason for failure in summary.failed] == ["folder cannot be listed now; its images are kept"]
+    assert len(collection) == 3
+    second.rename(tmp_path / "unplugged too")
+    with pytest.raises(SourceError, match="does not exist"):
+        collection.index()
+
+
+def test_other_names_of_one_file_are_no_duplicates(tmp_path, collection, fill):
+    """Links, hard links and a linked folder never make a picture its own duplicate."""
+    folder = fill(tmp_path / "a", (0,))
+    (picture,) = folder.iterdir()
+    links = tmp_path / "links"
+    links.mkdir()
+    (links / "x.png").symlink_to(picture)
+    os.link(picture, links / "hard.png")
+    (tmp_path / "folder").symlink_to(folder)
+    for indexed in (folder, links, tmp_path / "folder"):
+        collection.index(indexed)
+    assert len(collection) == 3
+    assert collection.dedup(radius=0).groups == ()
+    shutil.copy(picture, folder / "copy.png")
+    collection.index(folder)
+    (group,) = collection.dedup(radius=0).groups
+    assert len(group.images) == 2
+    assert not any(os.path.islink(image.path) for image in group.images)
+
+
+def test_a_report_on_an_unknown_folder_is_refused(tmp_path, collection):
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(UnknownName, match="knows no pictures in .*elsewhere; run: hashae index"):
+        collection.dedup(tmp_path / "elsewhere")
