@@ -14,19 +14,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
 
-from hashae.codes import keys
 from hashae.db import Database
-from hashae.db.schema import codes as codes_table
-from hashae.db.schema import collections, failures, images
-from hashae.encoder import Encoded, Encoder
+from hashae.encoder import Encoder
 from hashae.errors import ImageError
 from hashae.images.decode import DecodedImage, decode, large_images_allowed, read_bytes
 from hashae.images.scan import FoundFile, Problem, scan
+from hashae.indexer.ledger import FailedFile, FileState, KnownFile, Ledger, ReadImage, SameFile
 from hashae.indexer.report import Failure
 
 BATCH = 512
@@ -34,9 +30,6 @@ BATCH = 512
 
 IN_FLIGHT = 16
 """Decoded images per worker that may wait to be encoded; bounds the memory."""
-
-NEVER = -1
-"""Stored as the size of what failed for a reason outside the file: no file has it, so the next run tries again."""
 
 
 @dataclass
@@ -81,21 +74,13 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """What the collection knows about a file."""
-
-    id: int
-    size: int
-    mtime_ns: int
-    content: bytes
-    missing: bool
-    coded: bool
-
-
-@dataclass(frozen=True, slots=True)
 class _Job:
     file: FoundFile
-    known: _Known | None
+    known: KnownFile | None
+
+    @property
+    def state(self) -> FileState:
+        return FileState(self.file.relative, self.file.size, self.file.mtime_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +123,9 @@ class Ingest:
         workers: int = 2,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        self._database, self._workers = database, workers
-        self._source, self._folder = source
-        self._encoder_id, self._encoder = encoder
+        self._workers = workers
+        self._folder, self._encoder = source[1], encoder[1]
+        self._ledger = Ledger(database, source[0], encoder[0])
         self._progress = on_progress or (lambda _progress: None)
         self.summary = IndexSummary()
 
@@ -155,7 +140,7 @@ class Ingest:
             If the collection cannot be written.
         """
         started = time.monotonic()
-        known, broken = self._load(below)
+        known, broken = self._ledger.load(below)
         jobs: list[_Job] = []
         problems: list[Problem] = []
         seen_broken: set[str] = set()
@@ -167,9 +152,9 @@ class Ingest:
             state = (file.size, file.mtime_ns)
             if before and before.coded and not before.missing and (before.size, before.mtime_ns) == state:
                 self.summary.unchanged += 1
-            elif relative in broken and broken[relative][0] == state and not _curable(broken[relative][1]):
+            elif (bad := broken.get(relative)) and (bad.size, bad.mtime_ns) == state and not _curable(bad.reason):
                 seen_broken.add(relative)
-                self.summary.failed.append(Failure(file.path, broken[relative][1]))
+                self.summary.failed.append(Failure(file.path, bad.reason))
             else:
                 jobs.append(_Job(file, before))
             if number % 512 == 0:
@@ -178,33 +163,12 @@ class Ingest:
         for problem in problems:
             self.summary.failed.append(Failure(problem.path, problem.reason))
         self._process(jobs)
-        self._note_blocked(
-            {path: reason for path, reason in blocked.items() if broken.get(path, ("", ""))[1] != reason}
-        )
+        told = {path: failure.reason for path, failure in broken.items()}
+        self._ledger.note_blocked({path: reason for path, reason in blocked.items() if told.get(path) != reason})
         self._finish(known, set(broken) - seen_broken - {job.file.relative for job in jobs}, blocked)
         self.summary.failed.sort(key=lambda failure: failure.path)
         self.summary.seconds = time.monotonic() - started
         return self.summary
-
-    def _load(self, below: str) -> tuple[dict[str, _Known], dict[str, tuple[tuple[int, int], str]]]:
-        """Return what is known of the source's files, and of those that failed: path -> ((size, time), reason)."""
-        coded = and_(codes_table.c.image == images.c.id, codes_table.c.encoder == self._encoder_id)
-        columns = (images.c.path, images.c.id, images.c.size, images.c.mtime_ns, images.c.content, images.c.missing)
-        query = (
-            select(*columns, codes_table.c.image.is_not(None))
-            .select_from(images.outerjoin(codes_table, coded))
-            .where(images.c.source == self._source)
-        )
-        bad = select(failures.c.path, failures.c.size, failures.c.mtime_ns, failures.c.reason).where(
-            failures.c.source == self._source
-        )
-        prefix = f"{below}/" if below else ""
-        with self._database.read() as connection:
-            known = {row[0]: _Known(*row[1:]) for row in connection.execute(query) if row[0].startswith(prefix)}
-            broken = {
-                row[0]: ((row[1], row[2]), row[3]) for row in connection.execute(bad) if row[0].startswith(prefix)
-            }
-        return known, broken
 
     def _process(self, jobs: list[_Job]) -> None:
         """Read, encode and store all jobs, batch by batch, in their order."""
@@ -250,101 +214,30 @@ class Ingest:
         """Encode a batch and write it in one transaction."""
         decoded = [(done, done.image) for done in batch if done.image is not None]
         encoded = self._encoder.encode_thumbs(np.stack([image.thumb for _, image in decoded])) if decoded else None
-        with self._database.write() as connection:
-            if encoded is not None:
-                ids = self._store_images(connection, decoded)
-                self._store_codes(connection, ids, encoded)
-            self._store_states(connection, batch)
-            self._touch(connection)
-
-    def _store_images(self, connection: Connection, decoded: list[tuple[_Done, DecodedImage]]) -> list[int]:
-        """Write the rows of decoded images and return their ids, in order."""
-        rows = {
-            done.job.file.relative: {
-                "source": self._source,
-                "path": done.job.file.relative,
-                "size": done.job.file.size,
-                "mtime_ns": done.job.file.mtime_ns,
-                "content": done.content,
-                "pixels": None,
-                "width": image.width,
-                "height": image.height,
-                "format": image.format,
-                "missing": False,
-            }
-            for done, image in decoded
-        }
-        # Asked again, inside the transaction: a run beside this one may have stored some of them.
-        known, contents = self._stored(connection, list(rows))
-        new = [row for path, row in rows.items() if path not in known]
-        if new:
-            connection.execute(insert(images), new)
-        if known:
-            values: dict[str, Any] = {
-                name: bindparam(name) for name in next(iter(rows.values())) if name not in {"source", "path"}
-            }
-            statement = update(images).where(images.c.id == bindparam("row")).values(values)
-            connection.execute(statement, [{"row": id_, **rows[path]} for path, id_ in known.items()])
-        changed = [id_ for path, id_ in known.items() if contents[path] != rows[path]["content"]]
-        # The codes of other encoders too: going back to one must not find codes of what the file was before.
-        connection.execute(delete(codes_table).where(codes_table.c.image.in_(changed)))
-        self.summary.added += len(new)
-        self.summary.changed += len(changed)
-        self.summary.unchanged += len(known) - len(changed)
-        known |= self._stored(connection, [str(row["path"]) for row in new])[0]
-        return [known[path] for path in rows]
-
-    def _stored(self, connection: Connection, paths: list[str]) -> tuple[dict[str, int], dict[str, bytes]]:
-        """Return ids and content hashes of those of `paths` that have a row."""
-        columns = (images.c.path, images.c.id, images.c.content)
-        query = select(*columns).where(images.c.source == self._source, images.c.path.in_(paths))
-        rows = connection.execute(query).all()
-        return {path: id_ for path, id_, _ in rows}, {path: content for path, _, content in rows}
-
-    def _store_codes(self, connection: Connection, ids: list[int], encoded: Encoded) -> None:
-        mine = and_(codes_table.c.encoder == self._encoder_id, codes_table.c.image.in_(ids))
-        connection.execute(delete(codes_table).where(mine))
-        rows = zip(keys(encoded.codes).tolist(), ids, encoded.codes, encoded.confidence.tolist(), strict=True)
-        connection.execute(
-            insert(codes_table),
-            [
-                {"encoder": self._encoder_id, "key": key, "image": id_, "code": code.tobytes(), "confidence": sure}
-                for key, id_, code, sure in rows
-            ],
-        )
-        self.summary.encoded += len(ids)
-
-    def _store_states(self, connection: Connection, batch: list[_Done]) -> None:
-        """Write what is not an image row: failures, failures that are over, new times of unchanged files."""
-        paths = [done.job.file.relative for done in batch]
-        connection.execute(delete(failures).where(failures.c.source == self._source, failures.c.path.in_(paths)))
+        read = [
+            ReadImage(done.job.state, done.content, image.width, image.height, image.format) for done, image in decoded
+        ]
+        failed, same = [], []
         for done in batch:
-            file, known = done.job.file, done.job.known
+            known = done.job.known
             if done.reason is not None:
-                size = file.size if done.lasts else NEVER
-                values = {"path": file.relative, "size": size, "mtime_ns": file.mtime_ns, "reason": done.reason}
-                connection.execute(insert(failures).values(source=self._source, **values))
-                self.summary.failed.append(Failure(file.path, done.reason))
-                if known is not None:
-                    connection.execute(update(images).where(images.c.id == known.id).values(missing=True))
-            elif done.image is None:
-                assert known is not None
-                self.summary.unchanged += 1
-                times = {"size": file.size, "mtime_ns": file.mtime_ns, "missing": False}
-                connection.execute(update(images).where(images.c.id == known.id).values(times))
+                failed.append(FailedFile(done.job.state, done.reason, done.lasts, known.id if known else None))
+                self.summary.failed.append(Failure(done.job.file.path, done.reason))
+            elif done.image is None and known is not None:
+                same.append(SameFile(done.job.state, known.id))
+        counts = self._ledger.store(
+            read,
+            encoded.codes if encoded else None,
+            encoded.confidence.tolist() if encoded else (),
+            failed,
+            same,
+        )
+        self.summary.encoded += len(read)
+        self.summary.added += counts.added
+        self.summary.changed += counts.changed
+        self.summary.unchanged += counts.unchanged
 
-    def _note_blocked(self, blocked: dict[str, str]) -> None:
-        """Record what could not even be looked at: closed folders, broken links."""
-        if not blocked:
-            return
-        with self._database.write() as connection:
-            for path, reason in blocked.items():
-                mine = and_(failures.c.source == self._source, failures.c.path == path)
-                connection.execute(delete(failures).where(mine))
-                values = {"source": self._source, "path": path, "size": NEVER, "mtime_ns": 0, "reason": reason}
-                connection.execute(insert(failures).values(values))
-
-    def _finish(self, gone: dict[str, _Known], repaired: set[str], blocked: Collection[str]) -> None:
+    def _finish(self, gone: dict[str, KnownFile], repaired: set[str], blocked: Collection[str]) -> None:
         """Mark what was not found any more, and forget failures of files that are gone."""
 
         def hidden(path: str) -> bool:
@@ -353,26 +246,7 @@ class Ingest:
 
         lost = [known.id for path, known in gone.items() if not known.missing and not hidden(path)]
         self.summary.missing = len(lost)
-        over = [path for path in repaired if not hidden(path)]
-        if not lost and not over:
-            return
-        with self._database.write() as connection:
-            for start in range(0, len(lost), BATCH):
-                part = lost[start : start + BATCH]
-                connection.execute(update(images).where(images.c.id.in_(part)).values(missing=True))
-            for start in range(0, len(over), BATCH):
-                these = failures.c.path.in_(over[start : start + BATCH])
-                connection.execute(delete(failures).where(failures.c.source == self._source, these))
-            self._touch(connection)
-
-    def _touch(self, connection: Connection) -> None:
-        """Move the generation on: caches made before are stale."""
-        sources_collection = select(collections.c.id).where(collections.c.encoder == self._encoder_id)
-        connection.execute(
-            update(collections)
-            .where(collections.c.id.in_(sources_collection))
-            .values(generation=collections.c.generation + 1)
-        )
+        self._ledger.finish(lost, [path for path in repaired if not hidden(path)])
 
 
 def _curable(reason: str) -> bool:

@@ -268,7 +268,8 @@ def test_what_may_not_be_read_is_listed_and_the_rest_is_done(hashae, options, fo
 def test_training_on_bad_pictures_says_so(cli, folder, tmp_path):
     (folder / "bad.jpg").write_text("text")
     shown = sentence(cli("train", folder, "-o", tmp_path / "e.onnx"))
-    assert shown.startswith(f"{folder} holds 0 readable pictures; learning a code needs at least 2")
+    reason = f"(the first problem: {folder / 'bad.jpg'}: not an image (the file holds text))"
+    assert shown.startswith(f"{folder} holds 0 readable pictures {reason}; learning a code needs at least 2")
     assert not (tmp_path / "e.onnx").exists()
 
 

@@ -1,0 +1,254 @@
+"""What indexing writes down: rows of images, codes and failures of one source, batch by batch.
+
+A batch is one transaction. Nothing here looks at a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
+
+from hashae.codes import Codes, keys
+from hashae.db import Database
+from hashae.db.schema import codes as codes_table
+from hashae.db.schema import collections, failures, images
+
+NEVER = -1
+"""Stored as the size of what failed for a reason outside the file: no file has it, so the next run tries again."""
+
+CHUNK = 512
+"""Rows named in one statement."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """A file as it was found: path below the source, bytes, modification time."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """What the collection knows about a file; `coded` for the encoder in use."""
+
+    id: int
+    size: int
+    mtime_ns: int
+    content: bytes
+    missing: bool
+    coded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFailure:
+    """A file that could not be used."""
+
+    size: int
+    mtime_ns: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadImage:
+    """A file that was read and decoded."""
+
+    file: FileState
+    content: bytes
+    width: int
+    height: int
+    format: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailedFile:
+    """A file that could not be used; what `lasts` is not tried again until the file changes."""
+
+    file: FileState
+    reason: str
+    lasts: bool
+    known: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SameFile:
+    """A file with other times but the content it had."""
+
+    file: FileState
+    id: int
+
+
+@dataclass
+class Counts:
+    """How many rows were added, changed, or only confirmed."""
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+
+
+class Ledger:
+    """The rows of one source, for one encoder.
+
+    Parameters
+    ----------
+    database
+        Open collection file.
+    source, encoder
+        Row ids.
+    """
+
+    def __init__(self, database: Database, source: int, encoder: int) -> None:
+        self._database, self._source, self._encoder = database, source, encoder
+
+    def load(self, below: str = "") -> tuple[dict[str, KnownFile], dict[str, KnownFailure]]:
+        """Return what is known of the files in the folder `below`, and which of them failed; by path."""
+        coded = and_(codes_table.c.image == images.c.id, codes_table.c.encoder == self._encoder)
+        columns = (images.c.path, images.c.id, images.c.size, images.c.mtime_ns, images.c.content, images.c.missing)
+        query = (
+            select(*columns, codes_table.c.image.is_not(None))
+            .select_from(images.outerjoin(codes_table, coded))
+            .where(images.c.source == self._source)
+        )
+        bad = select(failures.c.path, failures.c.size, failures.c.mtime_ns, failures.c.reason).where(
+            failures.c.source == self._source
+        )
+        prefix = f"{below}/" if below else ""
+        with self._database.read() as connection:
+            known = {row[0]: KnownFile(*row[1:]) for row in connection.execute(query) if row[0].startswith(prefix)}
+            broken = {row[0]: KnownFailure(*row[1:]) for row in connection.execute(bad) if row[0].startswith(prefix)}
+        return known, broken
+
+    def store(
+        self,
+        read: Sequence[ReadImage],
+        codes: Codes | None,
+        confidence: Sequence[float],
+        failed: Sequence[FailedFile],
+        same: Sequence[SameFile],
+    ) -> Counts:
+        """Write one batch in one transaction.
+
+        Parameters
+        ----------
+        read
+            Decoded images.
+        codes, confidence
+            Of these images, in order; None and empty if there are none.
+        failed
+            Files that could not be used; their rows are kept, marked missing.
+        same
+            Files whose content was seen before.
+        """
+        counts = Counts(unchanged=len(same))
+        with self._database.write() as connection:
+            if codes is not None:
+                ids = self._store_images(connection, read, counts)
+                self._store_codes(connection, ids, codes, confidence)
+            self._store_states(connection, failed, same, [image.file.path for image in read])
+            self._touch(connection)
+        return counts
+
+    def note_blocked(self, blocked: Mapping[str, str]) -> None:
+        """Record what could not even be looked at, path -> reason: closed folders, broken links."""
+        if not blocked:
+            return
+        with self._database.write() as connection:
+            for path, reason in blocked.items():
+                mine = and_(failures.c.source == self._source, failures.c.path == path)
+                connection.execute(delete(failures).where(mine))
+                values = {"source": self._source, "path": path, "size": NEVER, "mtime_ns": 0, "reason": reason}
+                connection.execute(insert(failures).values(values))
+
+    def finish(self, lost: Sequence[int], over: Sequence[str]) -> None:
+        """Mark the images `lost` as missing, by id, and forget the failures that are `over`, by path."""
+        if not lost and not over:
+            return
+        with self._database.write() as connection:
+            for start in range(0, len(lost), CHUNK):
+                part = images.c.id.in_(lost[start : start + CHUNK])
+                connection.execute(update(images).where(part).values(missing=True))
+            for start in range(0, len(over), CHUNK):
+                these = failures.c.path.in_(over[start : start + CHUNK])
+                connection.execute(delete(failures).where(failures.c.source == self._source, these))
+            self._touch(connection)
+
+    def _store_images(self, connection: Connection, read: Sequence[ReadImage], counts: Counts) -> list[int]:
+        """Write the rows of decoded images and return their ids, in order."""
+        rows = {
+            image.file.path: {
+                "source": self._source,
+                "path": image.file.path,
+                "size": image.file.size,
+                "mtime_ns": image.file.mtime_ns,
+                "content": image.content,
+                "pixels": None,
+                "width": image.width,
+                "height": image.height,
+                "format": image.format,
+                "missing": False,
+            }
+            for image in read
+        }
+        # Asked again, inside the transaction: a run beside this one may have stored some of them.
+        known, contents = self._stored(connection, list(rows))
+        new = [row for path, row in rows.items() if path not in known]
+        if new:
+            connection.execute(insert(images), new)
+        if known:
+            names = (name for name in next(iter(rows.values())) if name not in {"source", "path"})
+            values: dict[str, Any] = {name: bindparam(name) for name in names}
+            statement = update(images).where(images.c.id == bindparam("row")).values(values)
+            connection.execute(statement, [{"row": id_, **rows[path]} for path, id_ in known.items()])
+        changed = [id_ for path, id_ in known.items() if contents[path] != rows[path]["content"]]
+        # The codes of other encoders too: going back to one must not find codes of what the file was before.
+        connection.execute(delete(codes_table).where(codes_table.c.image.in_(changed)))
+        counts.added += len(new)
+        counts.changed += len(changed)
+        counts.unchanged += len(known) - len(changed)
+        known |= self._stored(connection, [str(row["path"]) for row in new])[0]
+        return [known[path] for path in rows]
+
+    def _stored(self, connection: Connection, paths: list[str]) -> tuple[dict[str, int], dict[str, bytes]]:
+        """Return ids and content hashes of those of `paths` that have a row."""
+        columns = (images.c.path, images.c.id, images.c.content)
+        query = select(*columns).where(images.c.source == self._source, images.c.path.in_(paths))
+        rows = connection.execute(query).all()
+        return {path: id_ for path, id_, _ in rows}, {path: content for path, _, content in rows}
+
+    def _store_codes(self, connection: Connection, ids: list[int], codes: Codes, confidence: Sequence[float]) -> None:
+        mine = and_(codes_table.c.encoder == self._encoder, codes_table.c.image.in_(ids))
+        connection.execute(delete(codes_table).where(mine))
+        rows = zip(keys(codes).tolist(), ids, codes, confidence, strict=True)
+        connection.execute(
+            insert(codes_table),
+            [
+                {"encoder": self._encoder, "key": key, "image": id_, "code": code.tobytes(), "confidence": sure}
+                for key, id_, code, sure in rows
+            ],
+        )
+
+    def _store_states(
+        self, connection: Connection, failed: Sequence[FailedFile], same: Sequence[SameFile], read: list[str]
+    ) -> None:
+        """Write what is not an image row: failures, failures that are over, new times of unchanged files."""
+        looked_at = [*read, *(item.file.path for item in failed), *(item.file.path for item in same)]
+        connection.execute(delete(failures).where(failures.c.source == self._source, failures.c.path.in_(looked_at)))
+        for item in failed:
+            size = item.file.size if item.lasts else NEVER
+            values = {"path": item.file.path, "size": size, "mtime_ns": item.file.mtime_ns, "reason": item.reason}
+            connection.execute(insert(failures).values(source=self._source, **values))
+            if item.known is not None:
+                connection.execute(update(images).where(images.c.id == item.known).values(missing=True))
+        for entry in same:
+            times = {"size": entry.file.size, "mtime_ns": entry.file.mtime_ns, "missing": False}
+            connection.execute(update(images).where(images.c.id == entry.id).values(times))
+
+    def _touch(self, connection: Connection) -> None:
+        """Move the generation on: caches made before are stale."""
+        mine = collections.c.encoder == self._encoder
+        connection.execute(update(collections).where(mine).values(generation=collections.c.generation + 1))
