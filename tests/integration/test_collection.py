@@ -829,5 +829,5 @@ def test_other_names_of_one_file_are_no_duplicates(tmp_path, collection, fill):
 
 def test_a_report_on_an_unknown_folder_is_refused(tmp_path, collection):
     (tmp_path / "elsewhere").mkdir()
-    with pytest.raises(UnknownName, match="knows no pictures in .*elsewhere; run: hashae index"):
+    with pytest.raises(UnknownName, match=r"knows no pictures in .*elsewhere; run: hashae index"):
         collection.dedup(tmp_path / "elsewhere")
