@@ -52,7 +52,7 @@ class CanonicalForm:
     channels: int = 1
     trim: bool = True
     rank: bool = True
-    tolerance: float = 5.0
+    tolerance: float = 2.0
 
     def __post_init__(self) -> None:
         if self.name not in PRESETS:
