@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -28,63 +27,15 @@ from hashae.errors import CollectionError, ConfigError, ImageError, SourceError,
 from hashae.images.decode import large_images_allowed, pixel_hash, read_bytes
 from hashae.images.decode import thumbnail as make_thumbnail
 from hashae.images.scan import check_folder
+from hashae.indexer.answer import Answer, ImageMatch
 from hashae.indexer.catalogue import Catalogue
 from hashae.indexer.duplicates import group_codes, report_groups
 from hashae.indexer.index import HashIndex
 from hashae.indexer.ingest import IndexSummary, Ingest, Progress
-from hashae.indexer.planner import Explanation
 from hashae.indexer.report import DedupReport, Failure
 from hashae.indexer.shelf import NewEncoder, Shelf
 from hashae.indexer.sources import SourceBook
 from hashae.indexer.verdict import ImageRow
-
-
-@dataclass(frozen=True, slots=True)
-class ImageMatch:
-    """One answer to a query.
-
-    Attributes
-    ----------
-    id, path
-        The image.
-    distance
-        Hamming distance to the query in bits.
-    size, width, height, format
-        Of the file.
-    """
-
-    id: int
-    path: str
-    distance: int
-    size: int
-    width: int
-    height: int
-    format: str
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a query answers.
-
-    Attributes
-    ----------
-    matches
-        Ordered by (distance, id).
-    bits
-        Code length the distances refer to.
-    code
-        Code of the query image, hexadecimal.
-    confidence
-        Of the query's code, 0 to 1.
-    explanation
-        How the answer was found, if it was asked for.
-    """
-
-    matches: tuple[ImageMatch, ...]
-    bits: int
-    code: str
-    confidence: float
-    explanation: Explanation | None = None
 
 
 class Collection:
