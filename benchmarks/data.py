@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -69,15 +68,10 @@ def hashae(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "hashae.cli", *map(str, arguments)]
 
 
-def encoder_file(given: Path | None, *, budget: str = "2m", seed: int = 0) -> Path:
-    """Return the encoder to measure with: `given`, or one trained on ``photos-train.zip`` and kept in the cache."""
+def encoder_file(given: Path | None) -> Path:
+    """Return the encoder to measure with: `given`, or the one that ships with hashae."""
     if given is not None:
         if not given.is_file():
             raise SystemExit(f"no encoder file at {given}; make one with: hashae train FOLDER -o {given}")
         return given
-    target = cache_folder() / f"photos-{budget}-seed{seed}.onnx"
-    if not target.is_file():
-        photos = unpacked("photos-train.zip")
-        print(f"training an encoder for {budget} on {photos}; it is kept as {target}", file=sys.stderr)
-        subprocess.run(hashae("train", photos, "-o", target, "--budget", budget, "--seed", str(seed)), check=True)
-    return target
+    return ROOT / "hashae" / "pretrained" / "photo.onnx"

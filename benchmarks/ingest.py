@@ -142,7 +142,7 @@ def sixty_thousand(encoder: Path, threads: int) -> None:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--encoder", type=Path, help="ONNX file; default: one trained on photos-train.zip and kept")
+    parser.add_argument("--encoder", type=Path, help="ONNX file; default: the shipped one")
     parser.add_argument("--count", type=int, default=200, help="photographs of 12 megapixels (default: 200)")
     parser.add_argument(
         "--threads", type=int, default=os.cpu_count() or 1, help="worker threads of each (default: all)"

@@ -2,9 +2,9 @@
 
 The collection is ``photos-eval.zip`` (2,200 photographs) and 300 edited copies of 300 of them: six edits, fifty each,
 drawn with a seed. ``hashae dedup FOLDER --json`` runs at its default settings as a program of its own, on a new
-collection, and is timed, training included. Two pictures in one group that are neither planted nor confirmed are a
-wrong pair. The set holds true duplicates that nobody planted: those that a person has looked at stand in
-``confirmed_duplicates.json``.
+collection, and is timed; ``--encoder train`` times the training with it. Two pictures in one group that are neither
+planted nor confirmed are a wrong pair. The set holds true duplicates that nobody planted: those that a person has
+looked at stand in ``confirmed_duplicates.json``.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def contact_sheet(pairs: Sequence[tuple[str, str]], folder: Path, target: Path) 
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--encoder", type=Path, help="use this encoder instead of training one on the folder")
+    parser.add_argument("--encoder", help="photo, train, or an encoder file; default: the shipped one, photo")
     parser.add_argument("--radius", help="passed on to hashae dedup; default: its own choice")
     parser.add_argument("--budget", help="time for training, passed on to hashae dedup; default: its own")
     parser.add_argument("--seed", type=int, default=0, help="which photographs are copied (default: 0)")

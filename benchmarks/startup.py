@@ -38,7 +38,7 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--db", type=Path, help="collection to query; default: one of CIFAR-10, made and kept")
-    parser.add_argument("--encoder", type=Path, help="encoder of that collection; default: one trained and kept")
+    parser.add_argument("--encoder", type=Path, help="encoder of that collection; default: the shipped one")
     parser.add_argument("--picture", type=Path, help="picture to query; default: one of CIFAR-10")
     parser.add_argument("--rounds", type=int, default=11, help="process starts of each command (default: 11)")
     parser.add_argument("--help-only", action="store_true", help="measure hashae --help alone; needs no data")
