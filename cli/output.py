@@ -30,7 +30,9 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     from rich.table import Table
 
     listed = [[str(cell).encode("utf-8", "backslashreplace").decode("utf-8") for cell in row] for row in rows]
-    table = Table(title=title or None, title_justify="left", title_style="bold")
+    if title:
+        click.echo(title)  # not the table's own: that one is broken at the table's width
+    table = Table()
     for number, column in enumerate(columns):
         numeric = bool(listed) and all(row[number][:1].isdigit() for row in listed)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")

@@ -163,7 +163,7 @@ class DedupReport:
     def rule(self) -> str:
         """The rule of a match in words: ``radius 12 of 256 bits`` or ``own radius for each image, ...``."""
         if self.own_radius:
-            return f"own radius for each image, {self.radius} of {self.bits} bits at the median"
+            return f"own radius for each image, median {self.radius} of {self.bits} bits"
         return f"radius {self.radius} of {self.bits} bits"
 
     def by_tier(self) -> dict[str, dict[str, int]]:
