@@ -25,14 +25,14 @@ from PIL import Image
 ANSWER = "answer.json"
 SEED = 0
 
-DIGITS = 200
+DIGITS = 80
 """How many of the 1,797 digits go in: the most different ones, for digits written alike are rightly near."""
 DIGIT_SIZE = 64
 
 TILE = 64
 ENLARGED = 192
 """Tiles are enlarged threefold, to the size of a thumbnail that one would find on a web page."""
-FLAT = 16.0
+FLAT = 26.0
 """Tiles whose grey levels deviate less than this (of 255) show sky or blur; many of them really look alike."""
 
 EXACT = "exact copy"
