@@ -33,7 +33,7 @@ def show(report: StepReport) -> None:
 def main() -> None:
     """Train and write the encoder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=12_000)
+    parser.add_argument("--steps", type=int, default=7833)
     parser.add_argument("--size", type=int, default=48, help="side of the encoder's input")
     parser.add_argument("--width", type=int, default=24)
     parser.add_argument("--batch", type=int, default=128)

@@ -33,7 +33,7 @@ MIN_CODES = 100
 SAMPLE = 3000
 """Most codes whose pairs are compared when a tail is fitted."""
 
-FALSE_PAIRS = 0.001
+FALSE_PAIRS = 0.0001
 """False pairs expected for each image of a collection."""
 
 COPY_RATIO = 0.4
