@@ -21,7 +21,7 @@ from hashae.cli.options import Duration, json_option, workers_option
 )
 @click.option("--bits", type=int, default=256, show_default=True, help="Code length: a multiple of 8, from 8 to 512.")
 @click.option("--budget", type=Duration(), help="Most time to spend on the steps: 90s, 2m, 1h.  [default: no limit]")
-@click.option("--steps", type=click.IntRange(1), help="Optimiser steps.  [default: 60 looks at each picture]")
+@click.option("--steps", type=click.IntRange(1), help="Optimiser steps.  [default: 40 looks at each picture]")
 @click.option(
     "--images", type=click.IntRange(2), default=10_000, show_default=True, help="Most pictures to learn from."
 )

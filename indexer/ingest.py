@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from hashae.db import Database
-from hashae.encoder import Encoder
+from hashae.encoder import Encoded, Encoder
 from hashae.errors import ImageError
 from hashae.images.decode import DecodedImage, decode, large_images_allowed, read_bytes
 from hashae.images.scan import FoundFile, Problem, scan
@@ -28,8 +28,11 @@ from hashae.indexer.report import Failure
 BATCH = 512
 """Images in one transaction: what kill -9 can cost."""
 
-IN_FLIGHT = 16
-"""Decoded images per worker that may wait to be encoded; bounds the memory."""
+PART = 64
+"""Images in one call of the encoder."""
+
+IN_FLIGHT = 256
+"""Decoded images per worker that may wait to be encoded: some kilobytes each, and decoding never waits for storing."""
 
 
 @dataclass
@@ -171,17 +174,25 @@ class Ingest:
         return self.summary
 
     def _process(self, jobs: list[_Job]) -> None:
-        """Read, encode and store all jobs, batch by batch, in their order."""
-        batch: list[_Done] = []
+        """Read, encode and store all jobs, batch by batch, in their order.
+
+        While this thread stores and waits, others decode, and one encodes what is decoded, part by part.
+        """
+        batch: list[tuple[list[_Done], Future[Encoded | None]]] = []
+        part: list[_Done] = []
         self._progress(Progress("index", 0, len(jobs)))
-        for number, done in enumerate(self._read_all(jobs), 1):
-            batch.append(done)
-            if len(batch) == BATCH or number == len(jobs):
-                self._store(batch)
-                batch = []
-                self._progress(Progress("index", number, len(jobs)))
-            elif number % 16 == 0:
-                self._progress(Progress("index", number, len(jobs)))
+        with ThreadPoolExecutor(1, thread_name_prefix="hashae-encode") as encoding:
+            for number, done in enumerate(self._read_all(jobs), 1):
+                part.append(done)
+                whole = number % BATCH == 0 or number == len(jobs)
+                if whole or len(part) == PART:
+                    batch.append((part, encoding.submit(self._encode, part)))
+                    part = []
+                if whole:
+                    self._store(batch)
+                    batch = []
+                if whole or number % 16 == 0:
+                    self._progress(Progress("index", number, len(jobs)))
 
     def _read_all(self, jobs: list[_Job]) -> Iterator[_Done]:
         """Yield jobs read and decoded, in order, a bounded number ahead."""
@@ -210,15 +221,22 @@ class Ingest:
             return _Done(job, reason=error.reason, lasts=_lies_in_the_content(error))
         return _Done(job, content, image)
 
-    def _store(self, batch: list[_Done]) -> None:
-        """Encode a batch and write it in one transaction."""
-        decoded = [(done, done.image) for done in batch if done.image is not None]
-        encoded = self._encoder.encode_thumbs(np.stack([image.thumb for _, image in decoded])) if decoded else None
+    def _encode(self, part: list[_Done]) -> Encoded | None:
+        """Return codes and confidence of the decoded images of a part, or None if there are none."""
+        thumbs = [done.image.thumb for done in part if done.image is not None]
+        return self._encoder.encode_thumbs(np.stack(thumbs)) if thumbs else None
+
+    def _store(self, batch: list[tuple[list[_Done], Future[Encoded | None]]]) -> None:
+        """Write a batch in one transaction."""
+        every = [done for part, _ in batch for done in part]
+        encoded = [result for _, future in batch if (result := future.result()) is not None]
         read = [
-            ReadImage(done.job.state, done.content, image.width, image.height, image.format) for done, image in decoded
+            ReadImage(done.job.state, done.content, done.image.width, done.image.height, done.image.format)
+            for done in every
+            if done.image is not None
         ]
         failed, same = [], []
-        for done in batch:
+        for done in every:
             known = done.job.known
             if done.reason is not None:
                 failed.append(FailedFile(done.job.state, done.reason, done.lasts, known.id if known else None))
@@ -227,8 +245,8 @@ class Ingest:
                 same.append(SameFile(done.job.state, known.id))
         counts = self._ledger.store(
             read,
-            encoded.codes if encoded else None,
-            encoded.confidence.tolist() if encoded else (),
+            np.concatenate([result.codes for result in encoded]) if encoded else None,
+            [sure for result in encoded for sure in result.confidence.tolist()],
             failed,
             same,
         )

@@ -190,12 +190,22 @@ def area_resize(thumbs: NDArray[np.uint8], size: int, boxes: NDArray[np.int64] |
     float32 of shape (n, channels, size, size), in [0, 255]
     """
     side = thumbs.shape[-1]
-    if boxes is None:
-        boxes = np.array([[0, side, 0, side]])
+    levels = thumbs.astype(np.float32)
+    whole = np.array([[0, side, 0, side]])
+    resized = _average(levels, size, whole)  # one pair of matrices for all: several times faster than one for each
+    if boxes is not None:
+        cut = np.flatnonzero((boxes != whole).any(axis=1))
+        if len(cut):
+            resized[cut] = _average(levels[cut], size, boxes[cut])
+    return resized
+
+
+def _average(levels: NDArray[np.float32], size: int, boxes: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Average each box of ``levels (n, channels, side, side)`` into ``size x size`` cells; one box serves all."""
+    side = levels.shape[-1]
     rows = area_weights(boxes[:, 0], boxes[:, 1], side, size)[:, None]  # (n, 1, size, side)
     columns = area_weights(boxes[:, 2], boxes[:, 3], side, size)[:, None].swapaxes(2, 3)  # (n, 1, side, size)
-    resized: NDArray[np.float32] = rows @ thumbs.astype(np.float32) @ columns
-    return resized
+    return (rows @ levels @ columns).astype(np.float32, copy=False)
 
 
 def rank_normalise(images: NDArray[np.float32], smoothing: int = 2) -> NDArray[np.float32]:

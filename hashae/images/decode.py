@@ -142,7 +142,7 @@ def decode(data: bytes, path: str | Path, *, side: int, channels: int = 1) -> De
         _check_pixels(image, path)
         width, height = image.size
         name = image.format or "unknown"
-        # Twice the side keeps enough detail for the border trim and for the area resize after it.
+        # Twice the side: a JPEG's own scaling is coarser than the area resize after it, and codes can tell.
         image.draft("L" if channels == 1 else "RGB", (2 * side, 2 * side))
         image.load()
         orientation = image.getexif().get(_ORIENTATION, 1)  # after loading: a TIFF turns itself and drops the mark

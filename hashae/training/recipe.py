@@ -17,12 +17,12 @@ from hashae.training.dataset import TrainingImages, load_training_images
 from hashae.training.loop import StepReport, train
 from hashae.training.radius import choose_radii
 
-EPOCHS = 60
+EPOCHS = 40
 MIN_STEPS, MAX_STEPS = 300, 6000
 
 
 def default_steps(images: int, batch: int) -> int:
-    """Return how many steps the recipe makes without a budget: 60 looks at each picture, from 300 to 6,000 steps."""
+    """Return how many steps the recipe makes without a budget: 40 looks at each picture, from 300 to 6,000 steps."""
     return min(max(math.ceil(EPOCHS * images / min(batch, images)), MIN_STEPS), MAX_STEPS)
 
 

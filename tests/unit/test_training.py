@@ -279,7 +279,8 @@ def test_a_folder_of_bad_files_cannot_be_learned_from(tmp_path, picture):
     picture.save(tmp_path / "one.png")
     (tmp_path / "note.jpg").write_text("not a picture")
     sentence = (
-        f"{tmp_path} holds 1 readable pictures; learning a code needs at least 2: add pictures or use a trained encoder"
+        f"{tmp_path} holds 1 readable pictures (the first problem: {tmp_path / 'note.jpg'}: not an image (the file "
+        "holds text)); learning a code needs at least 2: add pictures or use a trained encoder"
     )
     with raises_sentence(SourceError, sentence):
         load_training_images(tmp_path, FORM)
