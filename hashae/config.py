@@ -98,7 +98,7 @@ class TrainConfig:
         Strength of the corruptions, from 0 (none) to 1.
     neighbours
         Images in a batch come in groups of this many that have similar codes, so that hard cases meet; 1 draws all of
-        them at random.
+        them at random. At most the batch.
     mirror
         Let views be mirrored, so that a picture and its mirror image get one code.
     precision
@@ -124,7 +124,7 @@ class TrainConfig:
     balance: float = 1.0
     decorrelation: float = 0.05
     views: float = 1.0
-    neighbours: int = 1
+    neighbours: int = 4
     mirror: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -138,8 +138,8 @@ class TrainConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected a positive number")
         if self.batch < 2:
             raise ConfigError(f"batch is {self.batch}; expected at least 2, because images are told from each other")
-        if not 1 <= self.neighbours <= self.batch:
-            raise ConfigError(f"neighbours is {self.neighbours}; expected 1 to the batch, {self.batch}")
+        if self.neighbours < 1:
+            raise ConfigError(f"neighbours is {self.neighbours}; expected at least 1")
         if self.budget is not None and not self.budget > 0:
             raise ConfigError(f"budget is {self.budget} s; expected a positive number of seconds")
         weights = ("reconstruction", "agreement", "balance", "decorrelation", "sigma", "views", "weight_decay")

@@ -45,7 +45,7 @@ class BatchRows:
 
     def __init__(self, images: int, batch: int, group: int, seed: int, encode: Callable[[], Codes]) -> None:
         self._images, self._batch, self._seed, self._encode = images, min(batch, images), seed, encode
-        self._group = group if images > 4 * POOL else 1
+        self._group = min(group, self._batch) if images > 4 * POOL else 1
         self._period = -1
         self._near: NDArray[np.int64] | None = None
 
