@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -58,7 +59,7 @@ class Losses:
     terms: dict[str, Tensor]
 
 
-class HashModel(nn.Module):
+class HashModel(nn.Module, ABC):
     """An autoencoder whose bottleneck becomes a binary code.
 
     Subclasses say what stands between logits and decoder, and what the loss is.
@@ -89,13 +90,13 @@ class HashModel(nn.Module):
         images: Tensor = torch.sigmoid(self.decoder(z))
         return images
 
+    @abstractmethod
     def latent(self, logits: Tensor, sigma: float = 0.0) -> Tensor:
         """Return what the decoder is fed during training, ``(n, bits)`` in [0, 1]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self, views: Views, weights: LossWeights) -> Losses:
         """Return the loss of a batch."""
-        raise NotImplementedError
 
     def code(self, logits: Tensor) -> Tensor:
         """Return the bits ``(n, bits)`` as booleans: ``logit > threshold``."""
