@@ -39,7 +39,7 @@ metadata = MetaData(
 APPLICATION_ID = 0x48534145
 """``HSAE``: written into the header of a SQLite file, so that other programs' databases are told apart."""
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 """Newest migration; a test holds it equal to Alembic's head. Opening compares it without loading Alembic."""
 
 
@@ -120,6 +120,9 @@ encoders = Table(
     Column("added", String(32), nullable=False),
     Column("weights", LargeBinary, nullable=False),
     Column("decoder", LargeBinary),
+    Column("calibration", Text),  # JSON: what was measured on this collection; null until it was
+    Column("band_order", Text),  # JSON: bit positions in the order in which they are dealt to bands; null as they come
+    Column("crowding_generation", BigInteger),  # of the collection, when the crowding of these codes was computed
     UniqueConstraint("collection", "fingerprint"),
 )
 
@@ -131,6 +134,8 @@ codes = Table(
     Column("image", ForeignKey("images.id", ondelete="CASCADE"), primary_key=True),
     Column("code", LargeBinary, nullable=False),
     Column("confidence", Float, nullable=False),
+    Column("crowding", Float),  # mean distance to the neighbours, in bits; null until computed
+    Column("detail", Float),  # how much there is to see in the picture, in grey levels; null if encoded before 0002
     Index("ix_codes_image", "image"),
     sqlite_with_rowid=False,
 )

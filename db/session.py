@@ -125,7 +125,7 @@ def open_database(path: str | Path, *, create: bool = True) -> Database:
     ------
     CollectionError
         If the file is missing (and not to be created), is no SQLite file, belongs to another program, was written by a
-        newer hashae, or cannot be written.
+        newer hashae, or cannot be written, which a file of an older hashae must be, once.
     """
     path = Path(os.path.abspath(path))
     if path.exists() and not path.is_file():
@@ -200,7 +200,15 @@ def _upgrade(database: Database, *, new: bool) -> None:
         raise CollectionError(
             f"{path} was written by a newer hashae (schema {revision}; this one knows {SCHEMA_REVISION}); update hashae"
         )
-    with database.engine.connect() as connection:
-        # Write-ahead log: readers and one writer do not wait for each other, and kill -9 loses at most one batch.
-        connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-    upgrade(database.engine)
+    try:
+        with database.engine.connect() as connection:
+            # Write-ahead log: readers and one writer do not wait for each other, and kill -9 loses at most one batch.
+            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+        upgrade(database.engine)
+    except DBAPIError as error:
+        if revision is not None and "readonly" in str(error.orig):
+            raise CollectionError(
+                f"{path} was written by an older hashae (schema {revision}; this one needs {SCHEMA_REVISION}) and is "
+                f"read-only; allow writing once, so that it can be brought up to date, or copy it and give --db COPY"
+            ) from error
+        raise

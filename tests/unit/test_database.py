@@ -2,7 +2,9 @@
 
 import os
 import re
+import shutil
 import sqlite3
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -24,6 +26,7 @@ from hashae.db.schema import (
 )
 from hashae.errors import CollectionError
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "collection-0001.db"
 IMAGE = {"size": 1, "mtime_ns": 1, "content": b"c", "width": 1, "height": 1, "format": "PNG", "missing": False}
 
 
@@ -153,6 +156,51 @@ def test_opening_again_changes_nothing(database):
     before = database.path.read_bytes()
     open_database(database.path).close()
     assert database.path.read_bytes() == before
+
+
+# --- files of older versions --------------------------------------------------------------------------------------
+
+
+def contents(path):
+    """Every row of every table, as another program reads it: table -> list of dicts."""
+    connection = sqlite3.connect(path)
+    connection.row_factory = sqlite3.Row
+    try:
+        return {
+            name: [dict(row) for row in connection.execute(f"SELECT * FROM {name}")]
+            for name in ("collections", "sources", "images", "encoders", "codes", "failures")
+        }
+    finally:
+        connection.close()
+
+
+def test_opening_a_file_of_schema_0001_brings_it_up_to_date_and_loses_nothing(database, tmp_path):
+    path = tmp_path / "old.db"
+    shutil.copy(GOLDEN, path)
+    before = contents(path)
+    assert sum(len(rows) for rows in before.values()) == 18
+    old = open_database(path, create=False)
+    with old.read() as connection, database.read() as fresh:
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == SCHEMA_REVISION
+        assert layout(connection) == layout(fresh)
+    old.close()
+    after = contents(path)
+    for table, rows in before.items():
+        added = {column.name for column in metadata.tables[table].columns} - set(rows[0])
+        assert after[table] == [row | dict.fromkeys(added) for row in rows]
+
+
+def test_an_old_file_that_cannot_be_written_is_told_from_a_read_only_one_of_today(database, tmp_path, monkeypatch):
+    """The connection itself is read-only: file modes do not bind every user."""
+    path = tmp_path / "old.db"
+    shutil.copy(GOLDEN, path)
+    monkeypatch.setattr(session, "_engine", lambda path: create_engine(f"sqlite:///file:{path}?mode=ro&uri=true"))
+    assert refusal(path) == (
+        f"{path} was written by an older hashae (schema 0001; this one needs {SCHEMA_REVISION}) and is read-only; "
+        f"allow writing once, so that it can be brought up to date, or copy it and give --db COPY"
+    )
+    assert path.read_bytes() == GOLDEN.read_bytes()
+    open_database(database.path).close()
 
 
 # --- what is refused ----------------------------------------------------------------------------------------------
