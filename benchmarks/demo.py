@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 from answers import Planted, grouped_paths, print_table, score, score_table
-from edits import JPEG_QUALITY, edited_bytes
 from numpy.typing import NDArray
 from PIL import Image
+
+from hashae.images.edits import JPEG_QUALITY, edited_bytes
 
 ANSWER = "answer.json"
 SEED = 0

@@ -1,8 +1,8 @@
 """Measure how many edited copies of photographs each hash finds, at a precision that a person would accept.
 
-The database are all photographs of ``photos-eval.zip``. The queries are thirty edits (``edits.py``, without the half
-size) of some of them, drawn with a seed, as JPEG bytes; every method reads the same bytes. hashae's code and its 64-bit
-key stand beside PDQ, pHash, dHash and aHash, all in one run.
+The database are all photographs of ``photos-eval.zip``. The queries are thirty edits (:mod:`hashae.images.edits`,
+without the half size) of some of them, drawn with a seed, as JPEG bytes; every method reads the same bytes. hashae's
+code and its 64-bit key stand beside PDQ, pHash, dHash and aHash, all in one run.
 
 A right pair is a copy and its original. A wrong pair is a copy and any other photograph, except for those that a
 person has confirmed to show the same picture (``confirmed_duplicates.json``): these are neither right nor wrong. There
@@ -36,7 +36,6 @@ from typing import Any
 import numpy as np
 from answers import same_picture
 from data import encoder_file, unpacked
-from edits import EDITS
 from measure import circumstances
 from peers import TRIMMED, copies, edited_copy
 from PIL import Image, ImageDraw
@@ -47,6 +46,7 @@ from hashae import pretrained
 from hashae.calibration import health
 from hashae.codes import KEY_BITS, Codes, hamming
 from hashae.encoder import Encoder
+from hashae.images.edits import EDITS
 
 LEFT_OUT = "resize 50 %"
 MEASURED = tuple(edit for edit in EDITS if edit != LEFT_OUT)

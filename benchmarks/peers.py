@@ -22,13 +22,13 @@ import imagehash
 import numpy as np
 import pdqhash
 from data import ROOT, cache_folder
-from edits import EDITS, edited_bytes
 from numpy.typing import NDArray
 from PIL import Image
 
 from hashae.codes import Codes, pack
 from hashae.images.canonical import CanonicalForm, trim_boxes
 from hashae.images.decode import decode
+from hashae.images.edits import EDITS, edited_bytes
 
 Hash: TypeAlias = Callable[[Image.Image], NDArray[np.bool_]]
 
@@ -38,7 +38,7 @@ TRIM_SIDE = 96
 TRIMMED = " trimmed"
 """Added to the name of a peer that is given the same border trim as hashae."""
 
-MADE_BY = ("benchmarks/edits.py", "benchmarks/peers.py", "hashae/images/decode.py")
+MADE_BY = ("hashae/images/edits.py", "benchmarks/peers.py", "hashae/images/decode.py")
 """Files that thumbs and codes of copies follow from."""
 
 

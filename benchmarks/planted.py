@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 from answers import Planted, grouped_paths, print_table, score, score_table
 from data import cache_folder, hashae, unpacked
-from edits import save_edit
 from measure import circumstances
 from PIL import Image, ImageDraw
+
+from hashae.images.edits import save_edit
 
 EDITS_PLANTED = ("re-encode q30", "resize 50 %", "crop 5 %", "pad 10 % black", "brightness 1.4", "watermark text")
 COPIES_EACH = 50

@@ -1,27 +1,16 @@
-"""The edits of the benchmarks: sizes, determinism, and that each of them can be seen."""
+"""The edits: sizes, determinism, and that each of them can be seen."""
 
 from __future__ import annotations
 
-import importlib.util
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageChops
 
-ROOT = Path(__file__).parents[2]
+from hashae.errors import ConfigError
+from hashae.images import edits
 
-
-def load_script(name):
-    """Import a script of benchmarks/, which is no package and not on the import path."""
-    spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", ROOT / "benchmarks" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-edits = load_script("edits")
 WIDTH, HEIGHT = 200, 120
 
 SIZES = {
@@ -119,8 +108,8 @@ def test_saved_copies(photo, tmp_path):
 def test_saving_says_what_is_wrong(photo, tmp_path):
     rng = np.random.default_rng(0)
     with pytest.raises(
-        ValueError, match=r"the suffix is \.png; expected \.jpg: the edit 're-encode q30' makes JPEG bytes"
+        ConfigError, match=r"the suffix is \.png; expected \.jpg: the edit 're-encode q30' makes JPEG bytes"
     ):
         edits.save_edit(photo, "re-encode q30", tmp_path / "small.png", rng)
-    with pytest.raises(ValueError, match="the picture has mode L; expected RGB: convert it first"):
+    with pytest.raises(ConfigError, match="the picture has mode L; expected RGB: convert it first"):
         edits.save_edit(photo.convert("L"), "grey", tmp_path / "grey.jpg", rng)

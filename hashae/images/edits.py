@@ -18,6 +18,8 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 
+from hashae.errors import ConfigError
+
 Edit: TypeAlias = Callable[[Image.Image, np.random.Generator], Image.Image | bytes]
 
 JPEG_QUALITY = 92
@@ -240,16 +242,16 @@ def edited_bytes(picture: Image.Image, edit: str, suffix: str, rng: np.random.Ge
 
     Raises
     ------
-    ValueError
+    ConfigError
         If a re-encoded copy is to be no JPEG file, or the picture is not RGB.
     """
     if picture.mode != "RGB":
-        raise ValueError(f"the picture has mode {picture.mode}; expected RGB: convert it first")
+        raise ConfigError(f"the picture has mode {picture.mode}; expected RGB: convert it first")
     kind = Image.registered_extensions()[suffix.lower()]
     edited = EDITS[edit](picture, rng)
     if isinstance(edited, bytes):
         if kind != "JPEG":
-            raise ValueError(f"the suffix is {suffix}; expected .jpg: the edit {edit!r} makes JPEG bytes")
+            raise ConfigError(f"the suffix is {suffix}; expected .jpg: the edit {edit!r} makes JPEG bytes")
         return edited
     buffer = BytesIO()
     edited.save(buffer, kind, quality=JPEG_QUALITY)
