@@ -16,6 +16,10 @@ NOISE_KINDS = ("rising", "constant", "none", "straight-through")
 T = TypeVar("T", bound="ModelConfig | TrainConfig")
 
 
+FINE_TUNING = 0.25
+"""Share of the usual learning rate that a training takes which starts from trained weights."""
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """What a model is; enough to build it again.
