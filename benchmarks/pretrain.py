@@ -3,8 +3,8 @@
 Two stages. The first starts from random weights, with batches of groups of four similar photographs; the second goes on
 from its weights with groups of eight, so that each photograph has to be told from more that look like it. The result is
 quantised to 8 bits. Writes ``hashae/pretrained/photo.onnx``, its decoder, and the weights that ``hashae train --from
-photo`` starts from. About two hours on two cores; with ``--run`` it can be stopped and resumed. The figures of the result
-are measured by ``planted.py`` and ``near_duplicates.py`` and written into the model card by hand.
+photo`` starts from. About two hours on two cores; it can be stopped and resumed. The figures of the result are measured
+by ``planted.py`` and ``near_duplicates.py`` and written into the model card by hand.
 """
 
 from __future__ import annotations
