@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from hashae.config import TrainConfig
     from hashae.encoder import Encoder
     from hashae.indexer import Collection
-    from hashae.indexer.ingest import IndexSummary
+    from hashae.indexer.summary import IndexSummary
     from hashae.training import StepReport
 
 STAGES = {"scan": "looking for pictures", "index": "indexing", "pixels": "comparing pixels"}

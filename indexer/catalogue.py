@@ -1,4 +1,7 @@
-"""What a collection file says about images: rows, codes, failures, counts. Reads only, but for pixel hashes."""
+"""What a collection file says about images: rows, codes, failures, counts.
+
+Reads only, but for the row of the collection itself and for pixel hashes.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 from hashae.codes import Codes, keys
-from hashae.db import Database
+from hashae.db import Database, inserted_id
 from hashae.db.schema import codes as codes_table
 from hashae.db.schema import collections, failures, images, sources
 from hashae.indexer.match import Match
@@ -20,6 +23,20 @@ from hashae.indexer.verdict import ImageRow
 
 CHUNK = 5000
 """Ids in one IN list; SQLite takes 32,766 parameters."""
+
+
+def collection_id(database: Database, name: str, when: str) -> int:
+    """Return the row id of the collection of that name; made at the time `when` if the file has none."""
+    query = select(collections.c.id).where(collections.c.name == name)
+    with database.read() as connection:
+        found = connection.execute(query).scalar()
+    if found is not None:
+        return int(found)
+    with database.write() as connection:
+        found = connection.execute(query).scalar()
+        if found is None:
+            found = inserted_id(connection.execute(insert(collections).values(name=name, created=when, generation=0)))
+    return int(found)
 
 
 class Catalogue:

@@ -9,33 +9,29 @@ with Collection.open("photos.db") as collection:
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
-from sqlalchemy import delete, insert, select, update
 
-from hashae.db import Database, inserted_id, open_database
-from hashae.db.schema import collections, images, sources
+from hashae.db import Database, open_database
 from hashae.encoder import Encoder
-from hashae.errors import CollectionError, ConfigError, ImageError, SourceError, UnknownName
-from hashae.images.decode import large_images_allowed, pixel_hash, read_bytes
-from hashae.images.decode import thumbnail as make_thumbnail
+from hashae.errors import CollectionError, ConfigError, SourceError, UnknownName
 from hashae.images.scan import check_folder
 from hashae.indexer.answer import Answer, ImageMatch
-from hashae.indexer.catalogue import Catalogue
+from hashae.indexer.catalogue import Catalogue, collection_id
 from hashae.indexer.duplicates import group_codes, report_groups
 from hashae.indexer.index import HashIndex
-from hashae.indexer.ingest import IndexSummary, Ingest, Progress
+from hashae.indexer.ingest import ingest_sources
+from hashae.indexer.pixels import hash_pixels, thumbnail
 from hashae.indexer.report import DedupReport, Failure
 from hashae.indexer.shelf import NewEncoder, Shelf
-from hashae.indexer.sources import SourceBook
-from hashae.indexer.verdict import ImageRow
+from hashae.indexer.sources import SourceBook, absolute_path, is_below
+from hashae.indexer.summary import IndexSummary, Progress
 
 
 class Collection:
@@ -53,7 +49,7 @@ class Collection:
 
     def __init__(self, database: Database, name: str = "default", *, threads: int = 2) -> None:
         self._database, self._threads = database, threads
-        self._id = self._ensure(name)
+        self._id = collection_id(database, name, _now())
         self._sources = SourceBook(database, self._id)
         self._shelf = Shelf(database, self._id)
         self._catalogue = Catalogue(database, self._id)
@@ -176,29 +172,14 @@ class Collection:
         targets = self._sources.all() if folder is None else [self._sources.claim(check_folder(folder))]
         if not targets:
             raise SourceError(f"{self.path} has no folder yet; give one: hashae index FOLDER")
-        total = IndexSummary()
-        absent: list[SourceError] = []
-        for source, below in targets:
-            run = Ingest(self._database, (source.id, source.path), encoder, workers=workers, on_progress=on_progress)
-            try:
-                part = run.run(below)
-            except SourceError as error:
-                # A drive that is not plugged in: its images are kept as they are, the other folders go on.
-                absent.append(error)
-                total.failed.append(Failure(str(source.path), "folder cannot be listed now; its images are kept"))
-                continue
-            if not below:
-                self._sources.mark_indexed(source, _now())
-            total.added += part.added
-            total.changed += part.changed
-            total.unchanged += part.unchanged
-            total.missing += part.missing
-            total.encoded += part.encoded
-            total.seconds += part.seconds
-            total.failed += part.failed
-        if len(absent) == len(targets):
-            raise absent[0]
-        return total
+        return ingest_sources(
+            self._database,
+            targets,
+            encoder,
+            on_done=lambda source: self._sources.mark_indexed(source, _now()),
+            workers=workers,
+            on_progress=on_progress,
+        )
 
     def remove(self, path: str | Path) -> int:
         """Forget an image, or all images of a folder; the files are not touched. Return how many.
@@ -208,21 +189,7 @@ class Collection:
         UnknownName
             If the collection knows nothing at that path.
         """
-        absolute = _place(path)
-        found = self._sources.images_at(absolute)
-        if not found and self._sources.exact(absolute) is None:
-            raise UnknownName(f"{self.path} holds no image at {absolute}; see the folders with: hashae stats")
-        with self._database.write() as connection:
-            for start in range(0, len(found), 500):
-                connection.execute(delete(images).where(images.c.id.in_(found[start : start + 500])))
-            source = self._sources.exact(absolute)
-            if source is not None:
-                connection.execute(delete(sources).where(sources.c.id == source.id))
-            connection.execute(
-                update(collections).where(collections.c.id == self._id).values(generation=collections.c.generation + 1)
-            )
-        self._index = None
-        return len(found)
+        return self._sources.forget(absolute_path(path))
 
     def __len__(self) -> int:
         return self._catalogue.count()
@@ -318,21 +285,23 @@ class Collection:
         index = self.hash_index()
         bad = self.failures()
         if folder is not None:
-            absolute = _place(folder)
+            absolute = absolute_path(folder)
             inside = self._sources.images_at(absolute)
             if not inside and self._sources.exact(absolute) is None:
                 raise UnknownName(f"{self.path} knows no pictures in {absolute}; run: hashae index {absolute}")
             chosen = np.isin(index.ids, inside)
             whole, index = index, HashIndex(encoder.bits, threads=self._threads)
             index.add(whole.ids[chosen], whole.codes[chosen])
-            bad = [failure for failure in bad if _below(failure.path, absolute)]
+            bad = [failure for failure in bad if is_below(failure.path, absolute)]
         groups, used, own = group_codes(
             index, radius, fallback=encoder.info.radius, tail=encoder.info.tail, threads=self._threads
         )
-        found = report_groups(groups, index, self._catalogue, lambda rows: self._hash_pixels(rows, on_progress))
+        found = report_groups(
+            groups, index, self._catalogue, partial(hash_pixels, threads=self._threads, on_progress=on_progress)
+        )
         return DedupReport(
             collection=str(self.path),
-            folder=None if folder is None else _place(folder),
+            folder=None if folder is None else absolute_path(folder),
             encoder=encoder.name,
             bits=encoder.bits,
             radius=used,
@@ -364,23 +333,7 @@ class Collection:
 
     def thumbnail(self, path: str) -> bytes | None:
         """Return a small JPEG of an image file, or None if it cannot be read; for reports."""
-        try:
-            return make_thumbnail(read_bytes(path), path)
-        except ImageError:
-            return None
-
-    def _ensure(self, name: str) -> int:
-        query = select(collections.c.id).where(collections.c.name == name)
-        with self._database.read() as connection:
-            found = connection.execute(query).scalar()
-        if found is not None:
-            return int(found)
-        with self._database.write() as connection:
-            found = connection.execute(query).scalar()
-            if found is None:
-                values = insert(collections).values(name=name, created=_now(), generation=0)
-                found = inserted_id(connection.execute(values))
-        return int(found)
+        return thumbnail(path)
 
     def _open_encoder(self) -> tuple[int, Encoder]:
         id_ = self._shelf.default()
@@ -393,38 +346,6 @@ class Collection:
             origin = f"encoder {stored.name!r} in {self.path}"
             self._encoder = (id_, Encoder(stored.weights, stored.decoder, threads=self._threads, origin=origin))
         return self._encoder
-
-    def _hash_pixels(
-        self, rows: Sequence[ImageRow], on_progress: Callable[[Progress], None] | None
-    ) -> dict[int, bytes]:
-        """Return pixel hashes by id; files that cannot be read are left out."""
-        found = {}
-        with large_images_allowed(), ThreadPoolExecutor(self._threads) as pool:
-            for number, (row, value) in enumerate(zip(rows, pool.map(_pixel_hash, rows), strict=True), 1):
-                if value is not None:
-                    found[row.id] = value
-                if on_progress:
-                    on_progress(Progress("pixels", number, len(rows)))
-        return found
-
-
-def _pixel_hash(row: ImageRow) -> bytes | None:
-    try:
-        return pixel_hash(read_bytes(row.path), row.path)
-    except ImageError:
-        return None
-
-
-def _place(path: str | Path) -> str:
-    """Return the absolute path of a file or folder, its folders without links, as the sources spell it."""
-    absolute = os.path.abspath(path)
-    if os.path.isdir(absolute):
-        return os.path.realpath(absolute)
-    return os.path.join(os.path.realpath(os.path.dirname(absolute)), os.path.basename(absolute))
-
-
-def _below(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def _now() -> str:

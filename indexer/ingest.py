@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,11 +19,13 @@ import numpy as np
 
 from hashae.db import Database
 from hashae.encoder import Encoded, Encoder
-from hashae.errors import ImageError
+from hashae.errors import ImageError, SourceError
 from hashae.images.decode import DecodedImage, decode, large_images_allowed, read_bytes
 from hashae.images.scan import FoundFile, Problem, scan
 from hashae.indexer.ledger import FailedFile, FileState, KnownFile, Ledger, ReadImage, SameFile
 from hashae.indexer.report import Failure
+from hashae.indexer.sources import Source
+from hashae.indexer.summary import IndexSummary, Progress
 
 BATCH = 512
 """Images in one transaction: what kill -9 can cost."""
@@ -33,47 +35,6 @@ PART = 64
 
 IN_FLIGHT = 256
 """Decoded images per worker that may wait to be encoded: some kilobytes each, and decoding never waits for storing."""
-
-
-@dataclass
-class IndexSummary:
-    """What one run of indexing did.
-
-    Attributes
-    ----------
-    added, changed, unchanged
-        Files new to the collection, with other content than before, and as they were.
-    missing
-        Files gone since the last run; they stay in the collection, marked, and take part in nothing.
-    failed
-        Files that cannot be used, and why, those known from earlier runs included.
-    encoded
-        Images whose code was computed.
-    seconds
-        Wall-clock time.
-    """
-
-    added: int = 0
-    changed: int = 0
-    unchanged: int = 0
-    missing: int = 0
-    failed: list[Failure] = field(default_factory=list)
-    encoded: int = 0
-    seconds: float = 0.0
-
-    @property
-    def images(self) -> int:
-        """Number of usable images in the folder."""
-        return self.added + self.changed + self.unchanged
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is; `total` is None while the folder is still being scanned."""
-
-    stage: str
-    done: int
-    total: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +226,51 @@ class Ingest:
         lost = [known.id for path, known in gone.items() if not known.missing and not hidden(path)]
         self.summary.missing = len(lost)
         self._ledger.finish(lost, [path for path in repaired if not hidden(path)])
+
+
+def ingest_sources(
+    database: Database,
+    targets: Sequence[tuple[Source, str]],
+    encoder: tuple[int, Encoder],
+    *,
+    on_done: Callable[[Source], None],
+    workers: int = 2,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> IndexSummary:
+    """Index several sources, one after the other.
+
+    Parameters
+    ----------
+    database, encoder, workers, on_progress
+        As those of :class:`Ingest`.
+    targets
+        Each source with the folder in it to look at; the empty string is all of it.
+    on_done
+        Called with each source that was indexed as a whole.
+
+    Raises
+    ------
+    SourceError
+        If every folder is missing. One that is (a drive that is not plugged in) is told; the others go on.
+    CollectionError
+        If the collection cannot be written.
+    """
+    total = IndexSummary()
+    absent: list[SourceError] = []
+    for source, below in targets:
+        run = Ingest(database, (source.id, source.path), encoder, workers=workers, on_progress=on_progress)
+        try:
+            part = run.run(below)
+        except SourceError as error:
+            absent.append(error)
+            total.failed.append(Failure(str(source.path), "folder cannot be listed now; its images are kept"))
+            continue
+        if not below:
+            on_done(source)
+        total.include(part)
+    if targets and len(absent) == len(targets):
+        raise absent[0]
+    return total
 
 
 def _curable(reason: str) -> bool:

@@ -9,7 +9,8 @@ from pathlib import Path
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from hashae.db import Database, inserted_id
-from hashae.db.schema import failures, images, sources
+from hashae.db.schema import collections, failures, images, sources
+from hashae.errors import UnknownName
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,26 @@ class SourceBook:
                     found += [id_ for id_, name in rows if name == relative or name.startswith(f"{relative}/")]
         return found
 
+    def forget(self, path: str) -> int:
+        """Delete the rows of an image, or of all images of a folder; the files are not touched. Return how many.
+
+        Raises
+        ------
+        UnknownName
+            If nothing is known at that absolute path.
+        """
+        found, source = self.images_at(path), self.exact(path)
+        if not found and source is None:
+            raise UnknownName(f"{self._database.path} holds no image at {path}; see the folders with: hashae stats")
+        with self._database.write() as connection:
+            for start in range(0, len(found), 500):
+                connection.execute(delete(images).where(images.c.id.in_(found[start : start + 500])))
+            if source is not None:
+                connection.execute(delete(sources).where(sources.c.id == source.id))
+            mine = collections.c.id == self._collection
+            connection.execute(update(collections).where(mine).values(generation=collections.c.generation + 1))
+        return len(found)
+
     def _listed(self, connection: Connection) -> list[Source]:
         query = (
             select(sources.c.id, sources.c.path)
@@ -93,6 +114,19 @@ class SourceBook:
             .order_by(sources.c.path)
         )
         return [Source(id_, Path(path)) for id_, path in connection.execute(query)]
+
+
+def absolute_path(path: str | Path) -> str:
+    """Return the absolute path of a file or folder, its folders without links, as the sources spell it."""
+    absolute = os.path.abspath(path)
+    if os.path.isdir(absolute):
+        return os.path.realpath(absolute)
+    return os.path.join(os.path.realpath(os.path.dirname(absolute)), os.path.basename(absolute))
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Tell whether an absolute path is that folder, or lies in it."""
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def _part(inner: Path, outer: Path) -> str | None:

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = {"hashae": "hashae", "indexer": "hashae.indexer", "db": "hashae.db", "cli": "hashae.cli"}
 
 UPPER = ("hashae.indexer", "hashae.db", "hashae.cli")
-MEETING_ROOMS = ("hashae.indexer.collection", "hashae.indexer.ingest")
-"""The modules of the indexer in which pictures and encoder meet codes; all others see codes only."""
+MEETING_ROOMS = ("hashae.indexer.collection", "hashae.indexer.ingest", "hashae.indexer.pixels")
+"""The modules of the indexer in which pictures or encoder meet codes; all others see codes only."""
 
 ALLOWED = {
     "hashae.cli": ("hashae",),
@@ -24,6 +24,7 @@ ALLOWED = {
     "hashae.db": ("hashae.db", "hashae.codes", "hashae.errors"),
     "hashae.images": ("hashae.images", "hashae.codes", "hashae.errors"),
     "hashae.encoder": ("hashae.encoder", "hashae.images", "hashae.calibration", "hashae.codes", "hashae.errors"),
+    "hashae.evaluation": ("hashae.evaluation", "hashae.encoder", "hashae.images", "hashae.codes", "hashae.errors"),
     "hashae.pretrained": ("hashae.pretrained", "hashae.encoder", "hashae.errors"),
     "hashae.calibration": ("hashae.codes", "hashae.errors"),
     "hashae.config": ("hashae.config", "hashae.images", "hashae.codes", "hashae.errors"),
@@ -36,7 +37,7 @@ HOMES = {
     "torch": ("hashae.models", "hashae.training"),
     "onnx": ("hashae.models", "hashae.training"),
     "onnxscript": ("hashae.models", "hashae.training"),
-    "faiss": ("hashae.indexer",),
+    "faiss": ("hashae.indexer", "hashae.evaluation"),
     "click": ("hashae.cli",),
     "sqlalchemy": ("hashae.db", "hashae.indexer"),
     "alembic": ("hashae.db",),
@@ -112,6 +113,8 @@ def test_heavy_libraries_stay_at_home(module, path):
         ("hashae.training.loop", "hashae.db.schema", False),
         ("hashae.encoder", "hashae.training.export", False),
         ("hashae.cli.dedup", "hashae.training", True),
+        ("hashae.evaluation.ranking", "hashae.codes.pack", True),
+        ("hashae.evaluation.ranking", "hashae.training.train", False),
     ],
 )
 def test_the_rule_itself(module, name, allowed):
@@ -140,7 +143,7 @@ except SystemExit as end:
     assert not loaded & set(LATE)
 
 
-@pytest.mark.parametrize("module", ["hashae", "hashae.codes", "hashae.errors", "hashae.images", "hashae.db"])
+@pytest.mark.parametrize("module", ["hashae", "hashae.codes", "hashae.errors", "hashae.images", "hashae.db", "hashae.evaluation"])
 def test_importing_the_lower_parts_loads_no_torch(module):
     _, loaded = loaded_by(f"import {module}")
     assert not loaded & {"torch", "onnx", "sklearn", "matplotlib"}
