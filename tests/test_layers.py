@@ -143,7 +143,9 @@ except SystemExit as end:
     assert not loaded & set(LATE)
 
 
-@pytest.mark.parametrize("module", ["hashae", "hashae.codes", "hashae.errors", "hashae.images", "hashae.db", "hashae.evaluation"])
+@pytest.mark.parametrize(
+    "module", ["hashae", "hashae.codes", "hashae.errors", "hashae.images", "hashae.db", "hashae.evaluation"]
+)
 def test_importing_the_lower_parts_loads_no_torch(module):
     _, loaded = loaded_by(f"import {module}")
     assert not loaded & {"torch", "onnx", "sklearn", "matplotlib"}
