@@ -130,6 +130,20 @@ def words_of(codes: Codes) -> Words:
     return as_words(codes)
 
 
+def as_rows(codes: Codes) -> NDArray[np.uint64]:
+    """View codes as ``uint64 (n, words)`` with 1, 2, 3, 4 or 8 words, padded with zeros, for the compiled loops."""
+    width = codes.shape[1]
+    wanted = -(-width // 8) * 8 if width <= 32 else 64
+    if wanted != width:
+        codes = np.pad(codes, ((0, 0), (0, wanted - width)))
+    return np.ascontiguousarray(codes).view(np.uint64)
+
+
+def as_columns(codes: Codes) -> NDArray[np.uint64]:
+    """Copy codes into ``uint64 (words, n)``: the first word of all codes, then the second, and so on."""
+    return np.ascontiguousarray(as_rows(codes).T)
+
+
 def distances_between(queries: Words, columns: Words) -> NDArray[np.uint16]:
     """Count differing bits between every query and every code.
 
