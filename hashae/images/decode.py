@@ -119,6 +119,20 @@ def large_images_allowed() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def opened(data: bytes, path: str | Path) -> Iterator[Image.Image]:
+    """Open an image file held in memory without decoding its pixels yet; what a decoder raises becomes an `ImageError`.
+
+    Raises
+    ------
+    ImageError
+        As :func:`decode`.
+    """
+    with _damage_named(data, path), Image.open(io.BytesIO(data), formats=_readable()) as image:
+        _check_pixels(image, path)
+        yield image
+
+
 def decode(data: bytes, path: str | Path, *, side: int, channels: int = 1) -> DecodedImage:
     """Decode an image file held in memory.
 
@@ -138,8 +152,7 @@ def decode(data: bytes, path: str | Path, *, side: int, channels: int = 1) -> De
     ImageError
         If the bytes are no image, are damaged or truncated, or hold more than `MAX_PIXELS` pixels.
     """
-    with _damage_named(data, path), Image.open(io.BytesIO(data), formats=_readable()) as image:
-        _check_pixels(image, path)
+    with opened(data, path) as image:
         width, height = image.size
         name = image.format or "unknown"
         # Twice the side: a JPEG's own scaling is coarser than the area resize after it, and codes can tell.
@@ -164,8 +177,7 @@ def pixel_hash(data: bytes, path: str | Path) -> bytes:
     ImageError
         As :func:`decode`.
     """
-    with _damage_named(data, path), Image.open(io.BytesIO(data), formats=_readable()) as image:
-        _check_pixels(image, path)
+    with opened(data, path) as image:
         upright = ImageOps.exif_transpose(image)
         # Palettes and greys are compared by what they show; deep greys keep their depth.
         mode = upright.mode if upright.mode.startswith(("I", "F")) else "RGBA"
@@ -183,8 +195,7 @@ def thumbnail(data: bytes, path: str | Path, *, side: int = 192) -> bytes:
     ImageError
         As :func:`decode`.
     """
-    with _damage_named(data, path), Image.open(io.BytesIO(data), formats=_readable()) as image:
-        _check_pixels(image, path)
+    with opened(data, path) as image:
         image.draft("RGB", (2 * side, 2 * side))
         deep = image.mode.startswith(("I", "F"))
         small = _to_eight_bits(ImageOps.exif_transpose(image)) if deep else image.convert("RGBA")
