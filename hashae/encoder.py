@@ -25,6 +25,7 @@ from hashae.codes import KEY_BITS, Codes, check_bits, check_codes, pack, unpack
 from hashae.errors import ConfigError, EncoderFileError
 from hashae.images.canonical import CanonicalForm
 from hashae.images.decode import decode, large_images_allowed, read_bytes
+from hashae.images.detail import detail
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -113,10 +114,13 @@ class Encoded:
         ``uint8 (n, bits // 8)``.
     confidence
         ``float32 (n,)`` from 0 to 1: mean of ``|2 * sigmoid(logit) - 1|`` over the least certain eighth of the bits.
+    detail
+        ``float32 (n,)``: how much there is to see, in grey levels, see :mod:`hashae.images.detail`.
     """
 
     codes: Codes
     confidence: NDArray[np.float32]
+    detail: NDArray[np.float32]
 
 
 class Encoder:
@@ -224,19 +228,24 @@ class Encoder:
         thumbs
             ``uint8 (n, channels, thumb, thumb)`` as :func:`hashae.images.decode` makes them for `form`.
         """
-        parts = [
-            self._session.run(None, {"images": self.form(thumbs[start : start + BATCH])})[0]
-            for start in range(0, len(thumbs), BATCH)
-        ]
+        parts = [self._run(self.form.levels(thumbs[start : start + BATCH])) for start in range(0, len(thumbs), BATCH)]
         return np.concatenate(parts) if parts else np.empty((0, self.bits), np.float32)
 
     def encode_thumbs(self, thumbs: NDArray[np.uint8]) -> Encoded:
-        """Return codes and confidence of decoded images; `thumbs` as in :meth:`logits`."""
-        logits = self.logits(thumbs)
+        """Return codes, confidence and detail of decoded images; `thumbs` as in :meth:`logits`."""
+        logits, details = np.empty((len(thumbs), self.bits), np.float32), np.empty(len(thumbs), np.float32)
+        for start in range(0, len(thumbs), BATCH):
+            levels = self.form.levels(thumbs[start : start + BATCH])
+            logits[start : start + BATCH] = self._run(levels)
+            details[start : start + BATCH] = detail(levels)
         sureness = np.abs(np.tanh(logits / 2))
         least = max(self.bits // 8, 1)
         confidence = np.partition(sureness, least - 1, axis=1)[:, :least].mean(axis=1)
-        return Encoded(pack(logits > 0), confidence.astype(np.float32))
+        return Encoded(pack(logits > 0), confidence.astype(np.float32), details)
+
+    def _run(self, levels: NDArray[np.float32]) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = self._session.run(None, {"images": self.form.normalise(levels)})[0]
+        return logits
 
     def encode(self, images: Sequence[str | Path] | NDArray[np.uint8], *, workers: int = 2) -> Codes:
         """Return the codes of image files or of decoded images.

@@ -183,7 +183,7 @@ class Ingest:
         return _Done(job, content, image)
 
     def _encode(self, part: list[_Done]) -> Encoded | None:
-        """Return codes and confidence of the decoded images of a part, or None if there are none."""
+        """Return codes, confidence and detail of the decoded images of a part, or None if there are none."""
         thumbs = [done.image.thumb for done in part if done.image is not None]
         return self._encoder.encode_thumbs(np.stack(thumbs)) if thumbs else None
 
@@ -208,6 +208,7 @@ class Ingest:
             read,
             np.concatenate([result.codes for result in encoded]) if encoded else None,
             [sure for result in encoded for sure in result.confidence.tolist()],
+            [grey for result in encoded for grey in result.detail.tolist()],
             failed,
             same,
         )

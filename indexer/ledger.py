@@ -5,7 +5,7 @@ A batch is one transaction. Nothing here looks at a picture.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,7 @@ class FileState:
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """What the collection knows about a file; `coded` for the encoder in use."""
+    """What the collection knows about a file; `coded` for the encoder in use, detail included."""
 
     id: int
     size: int
@@ -107,10 +107,11 @@ class Ledger:
 
     def load(self, below: str = "") -> tuple[dict[str, KnownFile], dict[str, KnownFailure]]:
         """Return what is known of the files in the folder `below`, and which of them failed; by path."""
+        # A code of a file made before schema 0002 has no detail: the picture is read once more.
         coded = and_(codes_table.c.image == images.c.id, codes_table.c.encoder == self._encoder)
         columns = (images.c.path, images.c.id, images.c.size, images.c.mtime_ns, images.c.content, images.c.missing)
         query = (
-            select(*columns, codes_table.c.image.is_not(None))
+            select(*columns, codes_table.c.detail.is_not(None))
             .select_from(images.outerjoin(codes_table, coded))
             .where(images.c.source == self._source)
         )
@@ -128,6 +129,7 @@ class Ledger:
         read: Sequence[ReadImage],
         codes: Codes | None,
         confidence: Sequence[float],
+        detail: Sequence[float],
         failed: Sequence[FailedFile],
         same: Sequence[SameFile],
     ) -> Counts:
@@ -137,7 +139,7 @@ class Ledger:
         ----------
         read
             Decoded images.
-        codes, confidence
+        codes, confidence, detail
             Of these images, in order; None and empty if there are none.
         failed
             Files that could not be used; their rows are kept, marked missing.
@@ -148,7 +150,7 @@ class Ledger:
         with self._database.write() as connection:
             if codes is not None:
                 ids = self._store_images(connection, read, counts)
-                self._store_codes(connection, ids, codes, confidence)
+                self._store_codes(connection, ids, codes, zip(confidence, detail, strict=True))
             self._store_states(connection, failed, same, [image.file.path for image in read])
             self._touch(connection)
         return counts
@@ -220,15 +222,19 @@ class Ledger:
         rows = connection.execute(query).all()
         return {path: id_ for path, id_, _ in rows}, {path: content for path, _, content in rows}
 
-    def _store_codes(self, connection: Connection, ids: list[int], codes: Codes, confidence: Sequence[float]) -> None:
+    def _store_codes(
+        self, connection: Connection, ids: list[int], codes: Codes, qualities: Iterable[tuple[float, float]]
+    ) -> None:
+        """Write codes with confidence and detail; what neighbours they have is found out later."""
         mine = and_(codes_table.c.encoder == self._encoder, codes_table.c.image.in_(ids))
         connection.execute(delete(codes_table).where(mine))
-        rows = zip(keys(codes).tolist(), ids, codes, confidence, strict=True)
+        rows = zip(keys(codes).tolist(), ids, codes, qualities, strict=True)
         connection.execute(
             insert(codes_table),
             [
-                {"encoder": self._encoder, "key": key, "image": id_, "code": code.tobytes(), "confidence": sure}
-                for key, id_, code, sure in rows
+                {"encoder": self._encoder, "key": key, "image": id_, "code": code.tobytes()}
+                | {"confidence": confidence, "detail": detail}
+                for key, id_, code, (confidence, detail) in rows
             ],
         )
 

@@ -89,7 +89,7 @@ class CanonicalForm:
         return asdict(self)
 
     def __call__(self, thumbs: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Bring thumbs into canonical form.
+        """Bring thumbs into canonical form: :meth:`levels`, then :meth:`normalise`.
 
         Parameters
         ----------
@@ -105,14 +105,35 @@ class CanonicalForm:
         ConfigError
             If the thumbs have another shape or dtype.
         """
+        return self.normalise(self.levels(thumbs))
+
+    def levels(self, thumbs: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return thumbs without their borders at the size of the encoder's input, before ranks.
+
+        Parameters
+        ----------
+        thumbs
+            ``uint8 (n, channels, thumb, thumb)``.
+
+        Returns
+        -------
+        float32 of shape (n, channels, size, size), in [0, 255]
+
+        Raises
+        ------
+        ConfigError
+            If the thumbs have another shape or dtype.
+        """
         expected = (self.channels, self.thumb, self.thumb)
         if thumbs.dtype != np.uint8 or thumbs.ndim != 4 or thumbs.shape[1:] != expected:
             raise ConfigError(
                 f"thumbs are {thumbs.dtype} {thumbs.shape}; expected uint8 (n, {', '.join(map(str, expected))})"
             )
-        box = trim_boxes(thumbs, self.tolerance) if self.trim else None
-        small = area_resize(thumbs, self.size, box)
-        return rank_normalise(small) if self.rank else small / np.float32(255)
+        return area_resize(thumbs, self.size, trim_boxes(thumbs, self.tolerance) if self.trim else None)
+
+    def normalise(self, levels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Turn what :meth:`levels` returned into the input of the encoder: the same shape, in [0, 1]."""
+        return rank_normalise(levels) if self.rank else levels / np.float32(255)
 
 
 PRESETS: dict[str, tuple[bool, bool, int]] = {
