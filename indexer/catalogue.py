@@ -17,9 +17,9 @@ from hashae.codes import Codes, keys
 from hashae.db import Database, inserted_id
 from hashae.db.schema import codes as codes_table
 from hashae.db.schema import collections, failures, images, sources
+from hashae.indexer.image_row import ImageRow
 from hashae.indexer.match import Match
 from hashae.indexer.report import Failure
-from hashae.indexer.verdict import ImageRow
 
 CHUNK = 5000
 """Ids in one IN list; SQLite takes 32,766 parameters."""

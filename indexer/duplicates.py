@@ -13,9 +13,10 @@ from hashae.codes import Codes
 from hashae.indexer.catalogue import Catalogue
 from hashae.indexer.crowding import crowding
 from hashae.indexer.groups import CodeGroup
+from hashae.indexer.image_row import ImageRow
 from hashae.indexer.index import HashIndex
 from hashae.indexer.report import ReportGroup
-from hashae.indexer.verdict import ImageRow, describe
+from hashae.indexer.verdict import describe
 
 
 def group_codes(

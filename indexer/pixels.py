@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from hashae.errors import ImageError
 from hashae.images.decode import large_images_allowed, pixel_hash, read_bytes
 from hashae.images.decode import thumbnail as make_thumbnail
+from hashae.indexer.image_row import ImageRow
 from hashae.indexer.summary import Progress
-from hashae.indexer.verdict import ImageRow
 
 
 def hash_pixels(

@@ -46,7 +46,11 @@ class ReportImage:
     keep
         True for exactly one image of a group.
     reason
-        Why it is kept, or what it is beside the keeper, in words.
+        Why it is kept, or what it is beside the keeper, or why it must stay as well, in words.
+    content
+        Hash of the file's bytes, hexadecimal.
+    protected
+        True if it must stay although another one is the keeper.
     """
 
     id: int
@@ -60,6 +64,13 @@ class ReportImage:
     tier: str
     keep: bool
     reason: str
+    content: str = ""
+    protected: bool = False
+
+    @property
+    def spare(self) -> bool:
+        """True if it need not be kept."""
+        return not self.keep and not self.protected
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +108,8 @@ class ReportGroup:
 
     @property
     def bytes_to_free(self) -> int:
-        """Bytes of all images but the keeper."""
-        return sum(image.size for image in self.images if not image.keep)
+        """Bytes of all images that need not be kept."""
+        return sum(image.size for image in self.images if image.spare)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +147,12 @@ class DedupReport:
         Files that could not be read.
     own_radius
         True if every image had a radius of its own.
+    keep_rules
+        Names of the rules that chose the keepers, most important first.
+    ignored
+        Number of groups left out because a person said to ignore them.
+    separated
+        Number of pairs that a person told apart and that a group would have held otherwise.
     """
 
     collection: str
@@ -148,15 +165,18 @@ class DedupReport:
     groups: tuple[ReportGroup, ...] = ()
     failures: tuple[Failure, ...] = ()
     own_radius: bool = False
+    keep_rules: tuple[str, ...] = ()
+    ignored: int = 0
+    separated: int = 0
 
     @property
     def duplicates(self) -> int:
         """Number of images that need not be kept."""
-        return sum(len(group.images) - 1 for group in self.groups)
+        return sum(image.spare for group in self.groups for image in group.images)
 
     @property
     def bytes_to_free(self) -> int:
-        """Bytes that would be freed by keeping one image of each group."""
+        """Bytes that would be freed by keeping only the keepers and what is protected."""
         return sum(group.bytes_to_free for group in self.groups)
 
     @property
@@ -176,7 +196,7 @@ class DedupReport:
         size: Counter[str] = Counter()
         for group in self.groups:
             for image in group.images:
-                if not image.keep:
+                if image.spare:
                     images[image.tier] += 1
                     size[image.tier] += image.size
         return {tier: {"groups": groups[tier], "images": images[tier], "bytes": size[tier]} for tier in TIERS}
@@ -192,11 +212,13 @@ class DedupReport:
             "groups": len(self.groups),
             "duplicates": self.duplicates,
             "bytes_to_free": self.bytes_to_free,
+            "ignored": self.ignored,
+            "separated": self.separated,
             "by_tier": self.by_tier(),
         }
         head = {
             name: getattr(self, name)
-            for name in ("collection", "folder", "encoder", "bits", "radius", "own_radius", "created")
+            for name in ("collection", "folder", "encoder", "bits", "radius", "own_radius", "keep_rules", "created")
         }
         failures = [asdict(failure) for failure in self.failures]
         return {"schema": SCHEMA_VERSION, **head, "summary": summary, "groups": groups, "failures": failures}

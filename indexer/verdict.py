@@ -2,62 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 
 from hashae.codes import Codes, hamming_to
 from hashae.indexer.groups import CodeGroup
+from hashae.indexer.image_row import ImageRow
+from hashae.indexer.keep_rules import LOSSLESS, KeepPolicy
 from hashae.indexer.report import TIERS, ReportGroup, ReportImage
-
-LOSSLESS = frozenset({"PNG", "BMP", "DIB", "TIFF", "PPM", "TGA"})
-
-
-@dataclass(frozen=True, slots=True)
-class ImageRow:
-    """What the collection knows about an image.
-
-    Attributes
-    ----------
-    id, path, size, mtime_ns, width, height, format
-        As in :class:`hashae.indexer.report.ReportImage`; `path` absolute.
-    content
-        Hash of the file's bytes.
-    """
-
-    id: int
-    path: str
-    size: int
-    mtime_ns: int
-    width: int
-    height: int
-    format: str
-    content: bytes
-
-
-# First rule that tells two images apart decides. Each: name of the reason, sort key (smallest is kept).
-KEEP_RULES: tuple[tuple[str, Callable[[ImageRow], object]], ...] = (
-    ("most pixels", lambda image: -image.width * image.height),
-    ("lossless format", lambda image: image.format not in LOSSLESS),
-    ("largest file", lambda image: -image.size),
-    ("oldest file", lambda image: image.mtime_ns),
-    ("shortest path", lambda image: len(image.path)),
-    ("first in the alphabet", lambda image: image.path),
-)
-
-
-def choose_keeper(images: Sequence[ImageRow]) -> tuple[ImageRow, str]:
-    """Return the image to keep, and the first of `KEEP_RULES` that set it apart from all others."""
-    left = list(images)
-    reason = KEEP_RULES[-1][0]
-    for name, rank in KEEP_RULES:
-        best = min(rank(image) for image in left)  # type: ignore[type-var]
-        kept = [image for image in left if rank(image) == best]
-        if len(kept) < len(left):
-            reason = name
-        left = kept
-        if len(left) == 1:
-            break
-    return left[0], reason
 
 
 def describe(
@@ -65,6 +17,7 @@ def describe(
     images: dict[int, ImageRow],
     codes: dict[int, Codes],
     pixel_hash: Callable[[ImageRow], bytes | None],
+    policy: KeepPolicy | None = None,
 ) -> ReportGroup:
     """Return the report's view of a group; its number is given later.
 
@@ -76,9 +29,12 @@ def describe(
         Row and ``uint8 (bits // 8,)`` code of each member.
     pixel_hash
         Hash of the decoded pixels, or None if the file cannot be read; asked only where codes and sizes are equal.
+    policy
+        Which one to keep, and which others must stay. Default: `DEFAULT_RULES`, and all others may go.
     """
+    policy = policy or KeepPolicy()
     members = [images[id_] for id_ in group.members]
-    keeper, reason = choose_keeper(members)
+    keeper, reason = policy.choose(members)
     distances = {image.id: int(hamming_to(codes[image.id][None], codes[keeper.id])[0]) for image in members}
 
     def tier_of(image: ImageRow) -> str:
@@ -96,12 +52,12 @@ def describe(
     for image in members:
         if image is not keeper:
             tier = tier_of(image)
-            others.append(
-                _report_image(image, distances[image.id], tier, keep=False, reason=_beside(image, keeper, tier))
-            )
+            spared = policy.spares(image, keeper)
+            shown = _report_image(image, distances[image.id], tier, spared or _beside(image, keeper, tier))
+            others.append(replace(shown, protected=spared is not None))
     others.sort(key=lambda image: (TIERS.index(image.tier), image.distance, image.path))
     tier = max((image.tier for image in others), key=TIERS.index)
-    first = _report_image(keeper, 0, tier, keep=True, reason=_why_kept(keeper, reason))
+    first = replace(_report_image(keeper, 0, tier, reason), keep=True)
     return ReportGroup(
         number=0,
         tier=tier,
@@ -112,7 +68,7 @@ def describe(
     )
 
 
-def _report_image(image: ImageRow, distance: int, tier: str, *, keep: bool, reason: str) -> ReportImage:
+def _report_image(image: ImageRow, distance: int, tier: str, reason: str) -> ReportImage:
     return ReportImage(
         id=image.id,
         path=image.path,
@@ -123,18 +79,10 @@ def _report_image(image: ImageRow, distance: int, tier: str, *, keep: bool, reas
         modified=image.mtime_ns / 1e9,
         distance=distance,
         tier=tier,
-        keep=keep,
+        keep=False,
         reason=reason,
+        content=image.content.hex(),
     )
-
-
-def _why_kept(keeper: ImageRow, rule: str) -> str:
-    details = {
-        "most pixels": f"{keeper.width} × {keeper.height}",
-        "lossless format": keeper.format,
-        "largest file": f"{keeper.size:,} bytes",
-    }
-    return f"{rule} ({details[rule]})" if rule in details else rule
 
 
 def _beside(image: ImageRow, keeper: ImageRow, tier: str) -> str:

@@ -1,13 +1,14 @@
-"""Which image of a group is kept, why, and what the others are beside it."""
+"""How the images of a group are described: the one to keep, what the others are beside it, what must stay."""
 
 import dataclasses
-import itertools
 
 import numpy as np
 import pytest
 
 from hashae.indexer.groups import CodeGroup
-from hashae.indexer.verdict import KEEP_RULES, LOSSLESS, ImageRow, choose_keeper, describe
+from hashae.indexer.image_row import ImageRow
+from hashae.indexer.keep_rules import KeepPolicy, keep_policy
+from hashae.indexer.verdict import describe
 
 BASE = ImageRow(1, "/p/b.jpg", 1000, 10**18, 640, 480, "JPEG", b"content 1")
 
@@ -16,45 +17,13 @@ def row(id_=2, **changes):
     return dataclasses.replace(BASE, id=id_, content=f"content {id_}".encode(), **changes)
 
 
-def verdict(*rows, codes=None, pixels=None):
+def verdict(*rows, codes=None, pixels=None, policy=None):
     """Describe one group; codes and pixel hashes default to equal codes and different pixels."""
     codes = codes or [[0]] * len(rows)
     by_id = {image.id: np.array(code, np.uint8) for image, code in zip(rows, codes, strict=True)}
     group = CodeGroup(rows[0].id, tuple(by_id), (0,) * len(rows), 0, chained=False)
     hashes = pixels or {}
-    return describe(group, {image.id: image for image in rows}, by_id, lambda image: hashes.get(image.id))
-
-
-# One rule an entry: changes that win by it although every later rule speaks against them.
-WINNERS = [
-    ("most pixels", {"width": 641, "size": 1, "mtime_ns": 2 * 10**18, "path": "/p/much/longer.jpg"}),
-    ("lossless format", {"format": "PNG", "size": 1, "mtime_ns": 2 * 10**18, "path": "/p/much/longer.png"}),
-    ("largest file", {"size": 1001, "mtime_ns": 2 * 10**18, "path": "/p/much/longer.jpg"}),
-    ("oldest file", {"mtime_ns": 10**18 - 1, "path": "/p/much/longer.jpg"}),
-    ("shortest path", {"path": "/p/z.jp"}),
-    ("first in the alphabet", {"path": "/p/a.jpg"}),
-]
-
-
-@pytest.mark.parametrize(("rule", "changes"), WINNERS, ids=[rule for rule, _ in WINNERS])
-def test_each_rule_decides_when_those_before_it_cannot(rule, changes):
-    winner = row(**changes)
-    for order in itertools.permutations([BASE, winner, dataclasses.replace(BASE, id=3, path="/p/c.jpg")]):
-        assert choose_keeper(order) == (winner, rule)
-
-
-def test_every_rule_has_a_test():
-    assert [rule for rule, _ in WINNERS] == [rule for rule, _ in KEEP_RULES]
-
-
-def test_the_reason_is_the_last_rule_that_was_needed():
-    large, larger = row(2, width=1000), row(3, width=1000, size=2000)
-    assert choose_keeper([BASE, large, larger]) == (larger, "largest file")
-
-
-def test_a_bitmap_counts_as_lossless_and_webp_does_not():
-    assert "BMP" in LOSSLESS
-    assert not {"WEBP", "JPEG", "GIF"} & LOSSLESS
+    return describe(group, {image.id: image for image in rows}, by_id, lambda image: hashes.get(image.id), policy)
 
 
 @pytest.mark.parametrize(
@@ -148,3 +117,32 @@ def test_a_report_image_carries_what_the_collection_knows():
     image = verdict(BASE, row(size=1)).keeper
     assert (image.path, image.size, image.width, image.height) == ("/p/b.jpg", 1000, 640, 480)
     assert (image.format, image.modified) == ("JPEG", 1e9)
+
+
+def test_what_must_stay_is_marked_with_the_reason_and_counts_nothing():
+    rows = [BASE, row(2, path="/safe/c.jpg", size=7), row(3, path="/safe/d.jpg", size=5), row(4, size=3)]
+    group = verdict(*rows, policy=keep_policy(protect=["/safe"]))
+    assert group.keeper.reason == "largest file (7 bytes)"
+    assert [(image.id, image.protected, image.spare) for image in group.images] == [
+        (2, False, False),
+        (1, False, True),
+        (4, False, True),
+        (3, True, False),
+    ]
+    assert group.images[3].reason == "in a protected folder (/safe)"
+    assert group.bytes_to_free == 1000 + 3
+
+
+def test_a_second_picture_that_a_person_wants_to_keep_stays_and_copies_of_the_keeper_may_go():
+    rows = [BASE, row(2), dataclasses.replace(BASE, id=3, path="/p/z.jpg")]
+    group = verdict(*rows, policy=KeepPolicy(kept=frozenset({b"content 1", b"content 2"})))
+    assert [(image.id, image.keep, image.protected) for image in group.images] == [
+        (1, True, False),
+        (3, False, False),
+        (2, False, True),
+    ]
+    assert group.images[2].reason == "you said to keep it"
+
+
+def test_the_content_hash_is_told():
+    assert verdict(BASE, row()).images[1].content == b"content 2".hex()

@@ -1,0 +1,42 @@
+"""The hash of a file's bytes, by which the collection, verdicts, plans and the journal know a content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+CONTENT_BYTES = 16
+"""Length of a content hash: SHA-256, cut to 128 bits."""
+
+_CHUNK = 1 << 20
+
+
+def content_of(data: bytes) -> bytes:
+    """Return the content hash of bytes held in memory.
+
+    Examples
+    --------
+    >>> content_of(b"").hex()
+    'e3b0c44298fc1c149afbf4c8996fb924'
+    """
+    return hashlib.sha256(data).digest()[:CONTENT_BYTES]
+
+
+def content_hash(path: str | Path) -> bytes:
+    """Return the content hash of a regular file; links are followed, and its bytes are never all in memory.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, or is no regular file: reading a FIFO would wait for ever.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with open(descriptor, "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(f"{os.fspath(path)} is no regular file")
+        digest = hashlib.sha256()
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.digest()[:CONTENT_BYTES]
