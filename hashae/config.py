@@ -11,6 +11,7 @@ from hashae.codes import KEY_BITS, check_bits
 from hashae.errors import ConfigError
 
 TRUNKS = ("conv", "dense")
+AUGMENTS = ("photo", "digits", "tiny")
 NOISE_KINDS = ("rising", "constant", "none", "straight-through")
 
 T = TypeVar("T", bound="ModelConfig | TrainConfig")
@@ -98,8 +99,14 @@ class TrainConfig:
         Of the agreement of two views: smaller looks harder at the most similar other images.
     reconstruction, agreement, balance, decorrelation
         Weights of the four terms of the loss.
+    augment
+        Kind of the corruptions: ``photo``, ``digits`` (small and centred, light on dark) or ``tiny`` (thumbnails).
     views
         Strength of the corruptions, from 0 (none) to 1.
+    positives
+        Two images count as views of each other, too, if each is among this share of all images whose codes are nearest
+        to the other's. Makes codes of one kind of picture alike: for finding pictures of the same kind, not copies. 0
+        for none.
     neighbours
         Images in a batch come in groups of this many that have similar codes, so that hard cases meet; 1 draws all of
         them at random. At most the batch.
@@ -127,7 +134,9 @@ class TrainConfig:
     agreement: float = 1.0
     balance: float = 1.0
     decorrelation: float = 0.05
+    augment: Literal["photo", "digits", "tiny"] = "photo"
     views: float = 1.0
+    positives: float = 0.0
     neighbours: int = 4
     mirror: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -150,6 +159,10 @@ class TrainConfig:
         for name in weights:
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 or more")
+        if not 0 <= self.positives < 1:
+            raise ConfigError(f"positives is {self.positives}; expected a share from 0 up to, not including, 1")
+        if self.augment not in AUGMENTS:
+            raise ConfigError(f"augment is {self.augment!r}; expected one of {', '.join(AUGMENTS)}")
         if self.precision not in {"auto", "float32", "bfloat16"}:
             raise ConfigError(f"precision is {self.precision!r}; expected auto, float32 or bfloat16")
         if self.device not in {"auto", "cpu", "cuda"}:

@@ -22,11 +22,14 @@ class Views:
         ``float (n, channels, height, width)`` in [0, 1]: canonical images.
     first, second
         The same images corrupted twice, independently; same shape.
+    alike
+        ``bool (n, n)``: pairs of images that count as views of one another; None for no pair but an image with itself.
     """
 
     clean: Tensor
     first: Tensor
     second: Tensor
+    alike: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,8 @@ class BinaryAutoencoder(HashModel):
             if not getattr(weights, name):
                 continue
             parts = [
-                agreement(signs[:, :p], weights.temperature) if term is None else term(signs[:, :p]) for p in prefixes
+                agreement(signs[:, :p], weights.temperature, views.alike) if term is None else term(signs[:, :p])
+                for p in prefixes
             ]
             terms[name] = torch.stack(parts).mean()
         zero = logits.sum() * 0  # keeps a graph when every weight is 0
@@ -73,8 +74,10 @@ class BinaryAutoencoder(HashModel):
         return Losses(total, terms)
 
 
-def agreement(signs: Tensor, temperature: float) -> Tensor:
+def agreement(signs: Tensor, temperature: float, alike: Tensor | None = None) -> Tensor:
     """Return the normalised temperature-scaled cross-entropy of two views (Chen et al. 2020, equation 1).
+
+    With `alike` the mean over all views of the images that count as alike (Khosla et al. 2020, equation 2).
 
     Parameters
     ----------
@@ -82,11 +85,17 @@ def agreement(signs: Tensor, temperature: float) -> Tensor:
         ``(2n, bits)`` in [-1, 1]: first views, then second views in the same order.
     temperature
         Positive.
+    alike
+        ``bool (n, n)``, or None: see :class:`hashae.models.base.Views`.
     """
     unit = F.normalize(signs, dim=1)
     similarity = unit @ unit.T / temperature  # (2n, 2n)
     similarity.fill_diagonal_(-torch.inf)
     n = len(signs) // 2
+    if alike is not None:
+        positive = alike.tile(2, 2).fill_diagonal_(fill_value=False)
+        chosen = F.log_softmax(similarity, dim=1).masked_fill(~positive, 0)  # (2n, 2n); the diagonal is -inf
+        return -(chosen.sum(dim=1) / positive.sum(dim=1)).mean()
     partner = torch.arange(2 * n, device=signs.device).roll(n)
     return F.cross_entropy(similarity, partner)
 

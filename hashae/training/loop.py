@@ -27,7 +27,9 @@ from hashae.training.batches import BatchRows
 from hashae.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from hashae.training.dataset import MIN_IMAGES, TrainingImages
 from hashae.training.log import RunLog
+from hashae.training.positives import NeighbourPositives
 from hashae.training.schedule import learning_rate, noise_sigma
+from hashae.training.small_views import create_views
 from hashae.training.views import ViewMaker
 
 TIMED_STEPS = 8
@@ -114,7 +116,7 @@ def train(
         Folder for checkpoints, ``log.jsonl`` and, when TensorBoard is installed, its event files; None writes nothing.
     resume
         Go on from the checkpoint in `run`, to the number of steps planned there. Nothing is lost or drawn twice; only
-        with ``neighbours`` above 1 the similar images are looked for again, which may order later batches differently.
+        with ``neighbours`` above 1 or ``positives`` the similar images are looked for again, with the codes of then.
     on_step
         Called after every step.
 
@@ -142,8 +144,9 @@ def train(
     done = Progress(step=0, steps=config.steps, seconds=0.0)
     if resume:
         done = load_checkpoint(run, model, optimiser)
-    views = ViewMaker(images, form, config.views, config.mirror)
+    views = create_views(images, form, config)
     rows = BatchRows(len(images), config.batch, config.neighbours, config.seed, lambda: _codes(model, views))
+    friends = NeighbourPositives(config.positives, config.seed, lambda: _logits(model, views).numpy())
     started = time.monotonic() - done.seconds
     saved = time.monotonic()
     step, steps, history = done.step, done.steps, []
@@ -152,7 +155,8 @@ def train(
         timed_from, timed_at = step, time.monotonic()
         while step < steps:
             progress = step / steps
-            batch = views.batch(rows.draw(step, progress), np.random.default_rng([config.seed, 1, step]))
+            drawn = rows.draw(step, progress)
+            batch = views.batch(drawn, np.random.default_rng([config.seed, 1, step]))
             rate = learning_rate(progress, config.learning_rate)
             for group in optimiser.param_groups:
                 group["lr"] = rate
@@ -160,7 +164,7 @@ def train(
             weights = LossWeights(
                 config.reconstruction, config.agreement, config.balance, config.decorrelation, config.temperature, sigma
             )
-            moved = Views(*(part.to(device) for part in (batch.clean, batch.first, batch.second)))
+            moved = _moved(batch, friends.pairs(drawn, progress), device)
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 losses = model.loss(moved, weights)
             loss = float(losses.total.detach())
@@ -219,6 +223,12 @@ def _check_inputs(
     if len(images) < MIN_IMAGES:
         raise ConfigError(f"{len(images)} images given; learning a code needs at least {MIN_IMAGES}")
     return images, form
+
+
+def _moved(batch: Views, alike: NDArray[np.bool_] | None, device: torch.device) -> Views:
+    """Return the batch on the device, with the pairs that count as alike."""
+    pairs = None if alike is None else torch.from_numpy(alike).to(device)
+    return Views(batch.clean.to(device), batch.first.to(device), batch.second.to(device), pairs)
 
 
 def _recent(history: list[float]) -> float:
