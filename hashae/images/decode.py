@@ -195,7 +195,21 @@ def thumbnail(data: bytes, path: str | Path, *, side: int = 192) -> bytes:
     ImageError
         As :func:`decode`.
     """
-    with opened(data, path) as image:
+    buffer = io.BytesIO()
+    small_picture(data, path, side=side).save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
+
+
+def small_picture(data: bytes, path: str | Path, *, side: int) -> Image.Image:
+    """Return the picture in RGB, upright, at most `side` pixels a side, transparency laid on white.
+
+    Raises
+    ------
+    ImageError
+        As :func:`decode`.
+    """
+    with _damage_named(data, path), Image.open(io.BytesIO(data), formats=_readable()) as image:
+        _check_pixels(image, path)
         image.draft("RGB", (2 * side, 2 * side))
         deep = image.mode.startswith(("I", "F"))
         small = _to_eight_bits(ImageOps.exif_transpose(image)) if deep else image.convert("RGBA")
@@ -203,9 +217,7 @@ def thumbnail(data: bytes, path: str | Path, *, side: int = 192) -> bytes:
         small = ImageOps.exif_transpose(small)
         if small.mode == "RGBA":
             small = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small)
-        buffer = io.BytesIO()
-        small.convert("RGB").save(buffer, "JPEG", quality=80)
-    return buffer.getvalue()
+        return small.convert("RGB")
 
 
 @cache
