@@ -39,7 +39,7 @@ metadata = MetaData(
 APPLICATION_ID = 0x48534145
 """``HSAE``: written into the header of a SQLite file, so that other programs' databases are told apart."""
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 """Newest migration; a test holds it equal to Alembic's head. Opening compares it without loading Alembic."""
 
 
@@ -148,4 +148,51 @@ failures = Table(
     Column("size", BigInteger, nullable=False),
     Column("mtime_ns", BigInteger, nullable=False),
     Column("reason", Text, nullable=False),
+)
+
+# What a person decided. Bound to contents, so that it outlives moves, renames and other encoders.
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("collection", ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", String(16), nullable=False),  # keep, distinct or ignore
+    Column("made", String(32), nullable=False),
+)
+
+verdict_contents = Table(
+    "verdict_contents",
+    metadata,
+    Column("verdict", ForeignKey("verdicts.id", ondelete="CASCADE"), primary_key=True),
+    Column("content", LargeBinary(16), primary_key=True),
+    Column("path", PathText, nullable=False),  # of the file when it was judged; for people to read
+)
+
+# What was done to files: one run of `apply`, and its actions. An action is written down before and after it is done.
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("collection", ForeignKey("collections.id", ondelete="CASCADE"), nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("plan", PathText, nullable=False),
+    Column("started", String(32), nullable=False),
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run", ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("path", PathText, nullable=False),
+    Column("content", LargeBinary(16), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("mode", Integer, nullable=False),  # permission bits; a hard link takes those of the keeper
+    Column("keeper", PathText, nullable=False),
+    Column("target", PathText),  # where the file went, or the temporary name of a link
+    Column("reason", Text),  # why it could not be done or undone
+    Index("ix_journal_run", "run"),
+    Index("ix_journal_state", "state"),
 )
