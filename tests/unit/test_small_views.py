@@ -10,7 +10,16 @@ from hashae.config import AUGMENTS, TrainConfig
 from hashae.errors import ConfigError
 from hashae.images.canonical import CanonicalForm
 from hashae.training.dataset import TrainingImages
-from hashae.training.small_views import VIEW_MAKERS, DigitViews, TinyViews, _colours, _pen, create_views
+from hashae.training.small_views import (
+    VIEW_MAKERS,
+    DigitViews,
+    TinyViews,
+    _colours,
+    _curve,
+    _largest,
+    _pen,
+    create_views,
+)
 
 ROWS = np.arange(32)
 
@@ -106,6 +115,14 @@ def test_the_pen_thickens_and_thins():
     assert drawn.min() >= 0
     assert drawn.max() <= 255
     assert torch.equal(_pen(x, seeded(), 0.0), x)
+
+
+def test_the_quick_ways_give_what_torch_gives():
+    x = torch.randn(3, 1, 11, 11, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(_largest(x), torch.nn.functional.max_pool2d(x, 3, 1, 1))
+    field = x[..., :5, :5]
+    wobble = torch.nn.functional.interpolate(field, (28, 28), mode="bicubic", align_corners=True)
+    assert torch.allclose(_curve(28) @ field @ _curve(28).T, wobble, atol=1e-5)
 
 
 def test_tiny_pictures_are_mirrored_only_if_asked():
