@@ -10,9 +10,13 @@ from typing import Any, Literal, TypeVar
 from hashae.codes import KEY_BITS, check_bits
 from hashae.errors import ConfigError
 
-TRUNKS = ("conv", "dense")
+TRUNKS = ("conv", "dense", "linear")
 AUGMENTS = ("photo", "digits", "tiny")
 NOISE_KINDS = ("rising", "constant", "none", "straight-through")
+SCALINGS = ("none", "standard", "minmax", "robust")
+
+Option = bool | int | float | str
+"""Value of a setting that only one model has."""
 
 T = TypeVar("T", bound="ModelConfig | TrainConfig")
 
@@ -34,19 +38,32 @@ class ModelConfig:
     image_shape
         ``(channels, height, width)`` of canonical images.
     trunk
-        ``conv`` or ``dense``.
+        ``conv``, ``dense`` (two hidden layers) or ``linear`` (no hidden layer).
     width
         Channels of the first convolution, or a sixteenth of the units of a dense layer.
     noise
         ``rising`` (the default of the binary model), ``constant``, ``none`` or ``straight-through``.
+    dropout
+        Share of the activations that each hidden layer drops during training, from 0 up to, not including, 1.
+    batch_norm
+        Normalise hidden layers over the batch.
+    scaling
+        Of the inputs, pixel by pixel, fitted on training images: ``none``, ``standard`` (mean and deviation),
+        ``minmax`` or ``robust`` (median and quartiles).
+    options
+        Settings that only this model has, by name: see its `own_settings`. The model checks them and fills in the rest.
     """
 
     model: str = "binary"
     bits: int = 256
     image_shape: tuple[int, int, int] = (1, 32, 32)
-    trunk: Literal["conv", "dense"] = "conv"
+    trunk: Literal["conv", "dense", "linear"] = "conv"
     width: int = 32
     noise: Literal["rising", "constant", "none", "straight-through"] = "rising"
+    dropout: float = 0.0
+    batch_norm: bool = True
+    scaling: Literal["none", "standard", "minmax", "robust"] = "none"
+    options: dict[str, Option] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         check_bits(self.bits)
@@ -59,6 +76,14 @@ class ModelConfig:
             raise ConfigError(f"noise is {self.noise!r}; expected one of {', '.join(NOISE_KINDS)}")
         if self.width < 1:
             raise ConfigError(f"width is {self.width}; expected at least 1")
+        if not isinstance(self.dropout, (int, float)) or not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout is {self.dropout!r}; expected a number from 0 up to, not including, 1")
+        if not isinstance(self.batch_norm, bool):
+            raise ConfigError(f"batch_norm is {self.batch_norm!r}; expected True or False")
+        if self.scaling not in SCALINGS:
+            raise ConfigError(f"scaling is {self.scaling!r}; expected one of {', '.join(SCALINGS)}")
+        if not isinstance(self.options, dict):
+            raise ConfigError(f"options is {self.options!r}; expected a dict of settings by name")
 
     @property
     def key_bits(self) -> int:

@@ -1,31 +1,49 @@
 """The plain undercomplete autoencoder (Hinton and Salakhutdinov 2006), for comparison.
 
-Sigmoid bottleneck, reconstruction of the clean image by binary cross-entropy, nothing else. It does not make its units
-binary: the code is taken at the median of each logit over the training images, which at least balances the bits.
+It reconstructs the image it is given through a bottleneck, nothing else. With the ``linear`` trunk, a linear
+bottleneck, a linear output and squared error it spans the subspace of the principal components (Baldi and Hornik 1989);
+with a sigmoid bottleneck and cross-entropy it is the textbook's.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from hashae.models.base import HashModel, Losses, LossWeights, Views
+from hashae.models.base import Losses, LossWeights, Views
+from hashae.models.sibling import Reconstructing, ReconstructionSettings
 
 
-class PlainAutoencoder(HashModel):
-    """Sigmoid bottleneck, no noise, threshold at the training median."""
+@dataclass(frozen=True)
+class PlainSettings(ReconstructionSettings):
+    """Settings of the plain model.
+
+    Attributes
+    ----------
+    activation
+        Of the bottleneck: ``sigmoid``, ``relu`` or ``linear``.
+    """
+
+    activation: Literal["sigmoid", "relu", "linear"] = "sigmoid"
+
+
+class PlainAutoencoder(Reconstructing):
+    """One bottleneck, one term in the loss."""
+
+    own_settings = PlainSettings
+    settings: PlainSettings
 
     def latent(self, logits: Tensor, sigma: float = 0.0) -> Tensor:
-        """Return ``sigmoid(logits)``; `sigma` is not used: this model has no noise."""
-        return torch.sigmoid(logits)
+        """Return the activation of the logits, ``(n, bits)``; `sigma` is not used: this model has no noise."""
+        if self.settings.activation == "linear":
+            return logits
+        return torch.sigmoid(logits) if self.settings.activation == "sigmoid" else torch.relu(logits)
 
     def loss(self, views: Views, weights: LossWeights) -> Losses:
-        """Return the binary cross-entropy of reconstructing the clean images, mean over pixels."""
-        image_logits = self.decoder(self.latent(self.encode(views.clean)))  # (n, c, h, w)
-        reconstruction = F.binary_cross_entropy_with_logits(image_logits.float(), views.clean)
+        """Return the loss of reconstructing the clean images from themselves."""
+        z = self.latent(self.encode(views.clean))  # (n, bits)
+        reconstruction = self.reconstruction(z, views.clean)
         return Losses(weights.reconstruction * reconstruction, {"reconstruction": reconstruction})
-
-    def fit_threshold(self, logits: Tensor) -> None:
-        """Put each threshold at the median of its logit: bits are then balanced on the training images."""
-        self.threshold.copy_(logits.median(dim=0).values)

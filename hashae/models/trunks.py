@@ -1,4 +1,4 @@
-"""The layers below and above the code: dense or convolutional. Shapes are at the end of the lines."""
+"""The layers below and above the code: convolutional, dense or none. Shapes are at the end of the lines."""
 
 from __future__ import annotations
 
@@ -8,17 +8,23 @@ from torch import Tensor, nn
 from hashae.errors import ConfigError
 
 
-def build_trunk(kind: str, image_shape: tuple[int, int, int], width: int) -> tuple[nn.Module, int]:
+def build_trunk(
+    kind: str, image_shape: tuple[int, int, int], width: int, dropout: float = 0.0, batch_norm: bool = True
+) -> tuple[nn.Module, int]:
     """Return the layers from image to features, and the number of features.
 
     Parameters
     ----------
     kind
-        ``conv`` or ``dense``.
+        ``conv``, ``dense`` or ``linear`` (the pixels themselves are the features).
     image_shape
         ``(channels, height, width)``.
     width
         Channels of the first convolution; a dense layer has 16 times as many units.
+    dropout
+        Share of activations dropped behind each hidden layer; of whole channels behind convolutions.
+    batch_norm
+        Normalise each hidden layer over the batch.
 
     Raises
     ------
@@ -26,16 +32,20 @@ def build_trunk(kind: str, image_shape: tuple[int, int, int], width: int) -> tup
         If the images are too small to be halved three times.
     """
     channels, height, wide = image_shape
+    if kind == "linear":
+        return nn.Flatten(), channels * height * wide
     if kind == "dense":
         units = 16 * width
         layers = nn.Sequential(
             nn.Flatten(),  # (n, c * h * w)
             nn.Linear(channels * height * wide, units),
-            nn.BatchNorm1d(units),
+            nn.BatchNorm1d(units) if batch_norm else nn.Identity(),
             nn.ReLU(),  # (n, units)
+            *drop(dropout, nn.Dropout),
             nn.Linear(units, units),
-            nn.BatchNorm1d(units),
+            nn.BatchNorm1d(units) if batch_norm else nn.Identity(),
             nn.ReLU(),  # (n, units)
+            *drop(dropout, nn.Dropout),
         )
         return layers, units
     if min(height, wide) < 8:
@@ -45,30 +55,44 @@ def build_trunk(kind: str, image_shape: tuple[int, int, int], width: int) -> tup
         )
     # Each stage halves the side; the kernels of the strided convolutions are multiples of the stride.
     layers = nn.Sequential(
-        nn.Conv2d(channels, width, 4, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(width),
-        nn.ReLU(),  # (n, w, h/2, w/2)
-        ResidualBlock(width),
-        nn.Conv2d(width, 2 * width, 4, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(2 * width),
-        nn.ReLU(),  # (n, 2w, h/4, w/4)
-        ResidualBlock(2 * width),
-        nn.Conv2d(2 * width, 4 * width, 4, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(4 * width),
-        nn.ReLU(),  # (n, 4w, h/8, w/8)
-        ResidualBlock(4 * width),
+        *halving(channels, width, dropout, batch_norm),  # (n, w, h/2, w/2)
+        *halving(width, 2 * width, dropout, batch_norm),  # (n, 2w, h/4, w/4)
+        *halving(2 * width, 4 * width, dropout, batch_norm),  # (n, 4w, h/8, w/8)
         nn.Flatten(),
     )
+    return layers, feature_count(layers, image_shape)
+
+
+def halving(channels: int, width: int, dropout: float = 0.0, batch_norm: bool = True) -> list[nn.Module]:
+    """Return the layers of one stage: from ``(n, channels, h, w)`` to ``(n, width, h/2, w/2)``."""
+    return [
+        nn.Conv2d(channels, width, 4, stride=2, padding=1, bias=not batch_norm),
+        nn.BatchNorm2d(width) if batch_norm else nn.Identity(),
+        nn.ReLU(),
+        ResidualBlock(width, batch_norm),
+        *drop(dropout, nn.Dropout2d),
+    ]
+
+
+def drop(share: float, kind: type[nn.Module]) -> list[nn.Module]:
+    """Return a dropout layer, or none if nothing is dropped: layers then keep the numbers they had without."""
+    return [kind(share)] if share else []
+
+
+def feature_count(layers: nn.Module, image_shape: tuple[int, int, int]) -> int:
+    """Return how many features the layers make of one image."""
     with torch.no_grad():
         layers.eval()
-        features = layers(torch.zeros(1, *image_shape)).shape[1]
+        count = layers(torch.zeros(1, *image_shape)).shape[1]
         layers.train()
-    return layers, features
+    return int(count)
 
 
-def build_decoder(kind: str, latent: int, image_shape: tuple[int, int, int], width: int) -> nn.Module:
+def build_decoder(kind: str, latent: int, image_shape: tuple[int, int, int], width: int) -> nn.Sequential:
     """Return the layers from latent ``(n, latent)`` to image logits ``(n, channels, height, width)``."""
     channels, height, wide = image_shape
+    if kind == "linear":
+        return nn.Sequential(nn.Linear(latent, channels * height * wide), nn.Unflatten(1, image_shape))
     if kind == "dense":
         units = 16 * width
         return nn.Sequential(
@@ -85,21 +109,21 @@ def build_decoder(kind: str, latent: int, image_shape: tuple[int, int, int], wid
         nn.ConvTranspose2d(2 * width, width, 4, stride=2, padding=1),
         nn.ReLU(),  # (n, w, h/2, w/2)
         nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1),
-        _CropTo(height, wide),  # (n, c, h, w)
+        CropTo(height, wide),  # (n, c, h, w)
     )
 
 
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions beside a short cut (He et al. 2016), shapes kept."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, batch_norm: bool = True) -> None:
         super().__init__()
         self.inner = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=not batch_norm),
+            nn.BatchNorm2d(channels) if batch_norm else nn.Identity(),
             nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=not batch_norm),
+            nn.BatchNorm2d(channels) if batch_norm else nn.Identity(),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -107,7 +131,7 @@ class ResidualBlock(nn.Module):
         return torch.relu(x + self.inner(x))
 
 
-class _CropTo(nn.Module):
+class CropTo(nn.Module):
     """Cut what the doubling of an odd side made too large."""
 
     def __init__(self, height: int, width: int) -> None:
@@ -115,4 +139,5 @@ class _CropTo(nn.Module):
         self.height, self.width = height, width
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the upper left ``height x width`` pixels."""
         return x[:, :, : self.height, : self.width]

@@ -41,7 +41,7 @@ class _DecodeOnly(nn.Module):
         self.model = model
 
     def forward(self, codes: Tensor) -> Tensor:
-        return self.model.decode(codes)
+        return self.model.decode_code(codes)
 
 
 def export_encoder(

@@ -32,6 +32,9 @@ from hashae.training.schedule import learning_rate, noise_sigma
 from hashae.training.small_views import create_views
 from hashae.training.views import ViewMaker
 
+PREPARED = 10_000
+"""Most training images from which a model computes what is not learned, such as the scaling of its inputs."""
+
 TIMED_STEPS = 8
 """Steps that are timed before the number of steps is fitted to a budget."""
 
@@ -135,6 +138,10 @@ def train(
         torch.set_num_threads(config.threads)
     device = _device(config)
     torch.manual_seed(config.seed)
+    if model.needs_images and not resume:
+        _prepare(model, images, form, config.seed)
+    if model.closed_form:
+        return _closed_form_result(model, images, form)
     # Channels last: the memory layout that the fast convolution kernels want.
     model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     # The fused optimiser updates all weights in one pass over memory.
@@ -162,7 +169,13 @@ def train(
                 group["lr"] = rate
             sigma = noise_sigma(progress, config.sigma, model.config.noise)
             weights = LossWeights(
-                config.reconstruction, config.agreement, config.balance, config.decorrelation, config.temperature, sigma
+                config.reconstruction,
+                config.agreement,
+                config.balance,
+                config.decorrelation,
+                config.temperature,
+                sigma,
+                progress,
             )
             moved = _moved(batch, friends.pairs(drawn, progress), device)
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
@@ -225,6 +238,24 @@ def _check_inputs(
     return images, form
 
 
+def _prepare(model: HashModel, images: TrainingImages, form: CanonicalForm, seed: int) -> None:
+    """Let the model compute what is not learned, from a sample of the clean training images."""
+    rows = np.random.default_rng([seed, 3]).permutation(len(images))[:PREPARED]
+    with torch.no_grad():
+        model.prepare(torch.from_numpy(ViewMaker(images, form, strength=0).clean(np.sort(rows))))
+
+
+def _closed_form_result(model: HashModel, images: TrainingImages, form: CanonicalForm) -> TrainResult:
+    """Finish a model that is computed and not trained; its loss is that of the training images."""
+    started = time.monotonic()
+    views = ViewMaker(images, form, strength=0)
+    model.eval().fit_threshold(_logits(model, views, 4096))
+    clean = torch.from_numpy(views.clean(np.arange(min(len(images), 4096))))
+    with torch.no_grad():
+        loss = float(model.loss(Views(clean, clean, clean), LossWeights()).total)
+    return TrainResult(0, len(images), loss, time.monotonic() - started)
+
+
 def _moved(batch: Views, alike: NDArray[np.bool_] | None, device: torch.device) -> Views:
     """Return the batch on the device, with the pairs that count as alike."""
     pairs = None if alike is None else torch.from_numpy(alike).to(device)
@@ -264,7 +295,7 @@ def _fit_steps(config: TrainConfig, step: int, steps: int, elapsed: float, pace:
 
 def _logits(model: HashModel, views: ViewMaker, limit: int | None = None) -> Tensor:
     """Return logits of the clean training images, of the first `limit`, in evaluation mode."""
-    training, device = model.training, next(model.parameters()).device
+    training, device = model.training, model.threshold.device
     model.eval()
     total = min(len(views.images), limit or len(views.images))
     with torch.no_grad():

@@ -79,7 +79,7 @@ def test_the_image_shape_of_a_list_is_a_tuple():
         ({"bits": 520}, "bits is 520; expected a multiple of 8 from 8 to 512"),
         ({"image_shape": (32, 32)}, "image_shape is (32, 32); expected (channels, height, width), all positive"),
         ({"image_shape": (1, 0, 8)}, "image_shape is (1, 0, 8); expected (channels, height, width), all positive"),
-        ({"trunk": "tree"}, "trunk is 'tree'; expected one of conv, dense"),
+        ({"trunk": "tree"}, "trunk is 'tree'; expected one of conv, dense, linear"),
         ({"noise": "loud"}, "noise is 'loud'; expected one of rising, constant, none, straight-through"),
         ({"width": 0}, "width is 0; expected at least 1"),
     ],
@@ -119,7 +119,7 @@ def test_training_settings_out_of_range(setting, sentence):
 
 
 def test_unknown_settings_are_named_beside_the_known_ones():
-    known = "bits, image_shape, model, noise, trunk, width"
+    known = "batch_norm, bits, dropout, image_shape, model, noise, options, scaling, trunk, width"
     with raises_sentence(f"unknown setting colour, depth; known ones are {known}"):
         ModelConfig.from_dict({"depth": 3, "bits": 64, "colour": True})
     with pytest.raises(ConfigError, match=r"^unknown setting epochs; known ones are agreement, .*, weight_decay$"):

@@ -128,7 +128,7 @@ def test_the_exported_decoder_shows_what_the_model_shows(which, request):
     trained = request.getfixturevalue(which)
     codes = trained.encoder.encode(trained.thumbs)
     with torch.no_grad():
-        expected = trained.model.decode(torch.from_numpy(unpack(codes)).float()).numpy()
+        expected = trained.model.decode_code(torch.from_numpy(unpack(codes)).float()).numpy()
     got = trained.encoder.decode(codes)
     assert got.shape == (40, *FORM.shape)
     assert got.dtype == np.float32
