@@ -109,6 +109,21 @@ class Catalogue:
                     found[row[0]] = ImageRow(row[0], os.path.join(row[1], row[2]), *row[3:])
         return found
 
+    def images_of(self, contents: Iterable[bytes]) -> dict[int, bytes]:
+        """Return the present images with one of these contents: id -> content."""
+        query = (
+            select(images.c.id, images.c.content)
+            .select_from(images.join(sources))
+            .where(sources.c.collection == self._collection, images.c.missing.is_(False))
+        )
+        listed = sorted(contents)
+        found: dict[int, bytes] = {}
+        with self._database.read() as connection:
+            for start in range(0, len(listed), CHUNK):
+                some = images.c.content.in_(listed[start : start + CHUNK])
+                found.update((id_, content) for id_, content in connection.execute(query.where(some)))
+        return found
+
     def pixel_hashes(self, ids: Iterable[int]) -> dict[int, bytes]:
         """Return the pixel hashes that are known, by id."""
         listed = sorted(ids)
