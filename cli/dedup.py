@@ -61,7 +61,8 @@ def dedup(
     from hashae.cli.progress import ProgressLine
     from hashae.images.scan import check_folder
     from hashae.indexer import Collection
-    from hashae.indexer.report_files import check_target, write_csv, write_html
+    from hashae.indexer.new_file import check_target
+    from hashae.indexer.report_files import write_csv, write_html
 
     if folder is not None:
         check_folder(folder)

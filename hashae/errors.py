@@ -11,6 +11,7 @@
     ├── CheckpointError    (ValueError)       a training checkpoint that does not fit
     ├── EncoderMismatch    (ValueError)       codes of one encoder offered to another
     ├── CollectionError    (OSError)          a collection file that cannot be used
+    ├── DocumentError      (ValueError)       a plan or verdict file that cannot be used
     ├── UnknownName        (LookupError)      no model, image or encoder of that name
     ├── SearchTooLarge     (ValueError)       a search that would not end in reasonable time
     ├── TrainingDiverged   (ArithmeticError)  the loss is no longer a finite number
@@ -72,6 +73,10 @@ class EncoderMismatch(HashaeError, ValueError):
 
 class CollectionError(HashaeError, OSError):
     """A collection file is missing, foreign, newer, locked, read-only or out of space."""
+
+
+class DocumentError(HashaeError, ValueError):
+    """A plan or verdict file is damaged, of another kind, or written by a newer hashae."""
 
 
 class UnknownName(HashaeError, LookupError):

@@ -44,7 +44,7 @@ def judge_groups(
     Parameters
     ----------
     groups
-        Of images in `index`, found by the rule of `find`; others hold equal images and are cut without looking at codes.
+        Of images in `index`, found by the rule of `find`; others hold equal images and are cut without their codes.
     index
         The codes that were grouped.
     catalogue

@@ -6,20 +6,16 @@ import base64
 import csv
 import hashlib
 import json
-import os
-import secrets
-import shutil
 import unicodedata
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import fields
 from datetime import datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
-from hashae.errors import ConfigError, HashaeError
+from hashae.indexer.new_file import replacing
 from hashae.indexer.report import TIER_TITLES, DedupReport, ReportImage
 
 if TYPE_CHECKING:
@@ -93,7 +89,7 @@ def write_html(report: DedupReport, path: Path, thumbnail: Callable[[str], bytes
         group_images=GROUP_IMAGES,
         failures_shown=FAILURES_SHOWN,
     )
-    with _replacing(path) as file:
+    with replacing(path) as file:
         for piece in pieces:
             file.write(piece)
 
@@ -119,7 +115,7 @@ def write_csv(report: DedupReport, path: Path) -> None:
         If the file cannot be written.
     """
     columns = ["group", "group_tier", *(field.name for field in fields(ReportImage))]
-    with _replacing(path) as file:
+    with replacing(path) as file:
         # line ends stay CRLF: with another one, csv leaves a carriage return inside a file name unquoted
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
@@ -143,49 +139,10 @@ def write_json(report: DedupReport, path: Path) -> None:
     HashaeError
         If the file cannot be written.
     """
-    with _replacing(path) as file:
+    with replacing(path) as file:
         # a lone surrogate leaves the file's error handler as \udcff, which is the JSON escape for it
         json.dump(report.to_dict(), file, indent=2, ensure_ascii=False)
         file.write("\n")
-
-
-def check_target(path: Path) -> Path:
-    """Return the file that a report at `path` would replace: a link stays a link, what it points to is replaced.
-
-    Raises
-    ------
-    ConfigError
-        If the folder of `path` does not exist, or `path` is not a file.
-    """
-    target = Path(os.path.realpath(path))
-    if not target.parent.is_dir():
-        raise ConfigError(f"--report: folder {target.parent} does not exist; create it first")
-    if target.exists() and not target.is_file():
-        what = "a folder" if target.is_dir() else "not a regular file"
-        raise ConfigError(f"--report: {path} is {what}; give the name of a file to write")
-    return target
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    """Open a file beside `path` that takes its place when the block ends well and vanishes when it does not."""
-    target = check_target(path)
-    temporary = target.with_name(f".hashae-{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("x", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            if target.exists():
-                shutil.copymode(target, temporary)  # a private report stays private
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except HashaeError:
-        raise
-    except OSError as err:
-        reason = err.strerror or str(err)
-        raise HashaeError(f"cannot write the report {path}: {reason}; nothing was changed there") from err
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @cache
