@@ -147,7 +147,7 @@ def pair_distances(codes: Codes) -> NDArray[np.int32]:
     return hamming(codes, codes)[np.triu_indices(len(codes), 1)]
 
 
-def fit_tail(scores: NDArray[np.floating]) -> Tail:
+def fit_tail(scores: NDArray[np.floating], total: int | None = None) -> Tail:
     """Fit the lower tail of the scores of pairs.
 
     The share that a promise asks for is far below what can be counted, and true copies among the pairs would be counted
@@ -158,14 +158,17 @@ def fit_tail(scores: NDArray[np.floating]) -> Tail:
     ----------
     scores
         Of all pairs, copies included; any order.
+    total
+        Number of all pairs, if `scores` holds only the lowest of them; at least the tail that is fitted.
     """
     ordered = np.sort(scores)
-    start, stop = (int(bound * len(ordered)) for bound in TAIL_SHARES)
+    count = len(ordered) if total is None else total
+    start, stop = (int(bound * count) for bound in TAIL_SHARES)
     places = np.unique(np.linspace(start, max(stop, start + 2), 200).astype(np.int64))
     values = ordered[places].astype(np.float64)
     if np.ptp(values) == 0:  # many equal scores: below them nothing is expected, so the line is steep
-        return Tail(math.log((places[0] + 1) / len(ordered)) - 10 * float(values[0]), 10.0)
-    slope, intercept = np.polyfit(values, np.log((places + 1) / len(ordered)), 1)
+        return Tail(math.log((places[0] + 1) / count) - 10 * float(values[0]), 10.0)
+    slope, intercept = np.polyfit(values, np.log((places + 1) / count), 1)
     return Tail(float(intercept), float(slope))
 
 

@@ -15,18 +15,30 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = {"hashae": "hashae", "indexer": "hashae.indexer", "db": "hashae.db", "cli": "hashae.cli"}
 
 UPPER = ("hashae.indexer", "hashae.db", "hashae.cli")
-MEETING_ROOMS = ("hashae.indexer.collection", "hashae.indexer.ingest", "hashae.indexer.pixels")
+MEETING_ROOMS = (
+    "hashae.indexer.calibrate",
+    "hashae.indexer.collection",
+    "hashae.indexer.ingest",
+    "hashae.indexer.pixels",
+)
 """The modules of the indexer in which pictures or encoder meet codes; all others see codes only."""
+
+TRUST = ("hashae.calibration", "hashae.precision", "hashae.promise", "hashae.strangers")
+"""How near two codes must be: numpy and codes only."""
 
 ALLOWED = {
     "hashae.cli": ("hashae",),
-    "hashae.indexer": ("hashae.indexer", "hashae.db", "hashae.codes", "hashae.calibration", "hashae.errors"),
+    "hashae.indexer": ("hashae.indexer", "hashae.db", "hashae.codes", *TRUST, "hashae.errors"),
     "hashae.db": ("hashae.db", "hashae.codes", "hashae.errors"),
     "hashae.images": ("hashae.images", "hashae.codes", "hashae.errors"),
     "hashae.encoder": ("hashae.encoder", "hashae.images", "hashae.calibration", "hashae.codes", "hashae.errors"),
     "hashae.evaluation": ("hashae.evaluation", "hashae.encoder", "hashae.images", "hashae.codes", "hashae.errors"),
-    "hashae.pretrained": ("hashae.pretrained", "hashae.encoder", "hashae.errors"),
+    "hashae.pretrained": ("hashae.pretrained", "hashae.encoder", "hashae.reference", "hashae.errors"),
+    "hashae.reference": ("hashae.encoder", "hashae.images", "hashae.codes", *TRUST, "hashae.errors"),
     "hashae.calibration": ("hashae.codes", "hashae.errors"),
+    "hashae.precision": ("hashae.codes", *TRUST, "hashae.errors"),
+    "hashae.promise": ("hashae.errors",),
+    "hashae.strangers": ("hashae.codes", "hashae.calibration", "hashae.errors"),
     "hashae.config": ("hashae.config", "hashae.images", "hashae.codes", "hashae.errors"),
     "hashae.codes": ("hashae.errors",),
     "hashae.errors": (),
@@ -78,7 +90,7 @@ def may_import(module, name):
     if name == "hashae":
         return True
     if module in MEETING_ROOMS and is_within(name, "hashae"):
-        lower = ("hashae.images", "hashae.encoder", *ALLOWED["hashae.indexer"])
+        lower = ("hashae.images", "hashae.encoder", "hashae.pretrained", *ALLOWED["hashae.indexer"])
         return any(is_within(name, part) for part in lower)
     for part, allowed in ALLOWED.items():
         if is_within(module, part):

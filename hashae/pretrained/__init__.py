@@ -9,6 +9,7 @@ from importlib.resources import files
 
 from hashae.encoder import Encoder
 from hashae.errors import UnknownName
+from hashae.reference import SUFFIX, Reference
 
 DEFAULT = "photo"
 
@@ -51,3 +52,14 @@ def card(name: str = DEFAULT) -> str:
     if name not in NAMES:
         raise UnknownName(f"no shipped encoder is called {name!r}; known ones are {', '.join(NAMES)}")
     return (files(__name__) / f"{name}.md").read_text("utf-8")
+
+
+def reference(fingerprint: str) -> Reference | None:
+    """Return the reference codes of the shipped encoder with this fingerprint; None for any other encoder."""
+    for name in NAMES:
+        file = files(__name__) / f"{name}{SUFFIX}"
+        if file.is_file():
+            found = Reference.from_bytes(file.read_bytes(), f"reference codes of {name!r}")
+            if found.fingerprint == fingerprint:
+                return found
+    return None
