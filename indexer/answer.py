@@ -19,6 +19,12 @@ class ImageMatch:
         Hamming distance to the query in bits.
     size, width, height, format
         Of the file.
+    confidence
+        Of its code, 0 to 1: how sure the least certain bits are.
+    featureless
+        True if there is next to nothing to see in it; its code then means little.
+    allowed
+        Largest distance at which it would match, in bits; None if all matches were not what was asked for.
     """
 
     id: int
@@ -28,6 +34,9 @@ class ImageMatch:
     width: int
     height: int
     format: str
+    confidence: float
+    featureless: bool
+    allowed: float | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,10 @@ class Answer:
         Code of the query image, hexadecimal.
     confidence
         Of the query's code, 0 to 1.
+    featureless
+        True if there is next to nothing to see in the query image: whatever is found means little.
+    rule
+        When two images match, in words, if all matches were asked for.
     explanation
         How the answer was found, if it was asked for.
     """
@@ -52,4 +65,6 @@ class Answer:
     bits: int
     code: str
     confidence: float
+    featureless: bool = False
+    rule: str | None = None
     explanation: Explanation | None = None

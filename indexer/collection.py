@@ -9,7 +9,7 @@ with Collection.open("photos.db") as collection:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -21,13 +21,20 @@ import numpy as np
 from hashae.db import Database, open_database
 from hashae.encoder import Encoder
 from hashae.errors import CollectionError, ConfigError, SourceError, UnknownName
+from hashae.images.detail import FEATURELESS
 from hashae.images.scan import check_folder
 from hashae.indexer.answer import Answer, ImageMatch
 from hashae.indexer.catalogue import Catalogue, collection_id
+from hashae.indexer.code_table import CodeTables
 from hashae.indexer.duplicates import group_codes, report_groups
+from hashae.indexer.facts import FactBook
+from hashae.indexer.featureless import group_featureless
 from hashae.indexer.index import HashIndex
 from hashae.indexer.ingest import ingest_sources
+from hashae.indexer.match import Match
+from hashae.indexer.own_matches import matches_by_rule
 from hashae.indexer.pixels import hash_pixels, thumbnail
+from hashae.indexer.radius_rule import RadiusRule, choose_rule
 from hashae.indexer.report import DedupReport, Failure
 from hashae.indexer.shelf import NewEncoder, Shelf
 from hashae.indexer.sources import SourceBook, absolute_path, is_below
@@ -53,8 +60,9 @@ class Collection:
         self._sources = SourceBook(database, self._id)
         self._shelf = Shelf(database, self._id)
         self._catalogue = Catalogue(database, self._id)
+        self._facts = FactBook(database, self._id)
+        self._tables = CodeTables(self._catalogue, self._facts, threads=threads)
         self._encoder: tuple[int, Encoder] | None = None
-        self._index: tuple[int, HashIndex] | None = None
 
     @classmethod
     def open(cls, path: str | Path, *, create: bool = True, name: str = "default", threads: int = 2) -> Collection:
@@ -135,7 +143,6 @@ class Collection:
         )
         self._shelf.use(new, _now())
         self._encoder = None
-        self._index = None
 
     def list_encoders(self) -> list[dict[str, Any]]:
         """Return name, bits, fingerprint, radius, number of codes and history of each encoder in the file."""
@@ -172,7 +179,7 @@ class Collection:
         targets = self._sources.all() if folder is None else [self._sources.claim(check_folder(folder))]
         if not targets:
             raise SourceError(f"{self.path} has no folder yet; give one: hashae index FOLDER")
-        return ingest_sources(
+        summary = ingest_sources(
             self._database,
             targets,
             encoder,
@@ -180,6 +187,8 @@ class Collection:
             workers=workers,
             on_progress=on_progress,
         )
+        self._tables.settle(encoder[0], encoder[1].bits, summary.encoded, on_progress)
+        return summary
 
     def remove(self, path: str | Path) -> int:
         """Forget an image, or all images of a folder; the files are not touched. Return how many.
@@ -201,9 +210,10 @@ class Collection:
         exact: bool = False,
         radius: int | None = None,
         k: int | None = None,
+        matches: bool = False,
         explain: bool = False,
     ) -> Answer:
-        """Find images whose codes are those of `image`, or near it. Give one of `exact`, `radius` and `k`.
+        """Find images whose codes are those of `image`, or near it. Give one of `exact`, `radius`, `k` and `matches`.
 
         Parameters
         ----------
@@ -215,6 +225,8 @@ class Collection:
             Every image at most so many bits away.
         k
             So many images with the fewest differing bits.
+        matches
+            Every image that :meth:`dedup` would take for the same picture: each by a radius of its own.
         explain
             Say how the answer was found.
 
@@ -225,37 +237,40 @@ class Collection:
         ConfigError
             If not exactly one question is asked, or a number is out of range.
         """
-        if exact + (radius is not None) + (k is not None) != 1:
-            raise ConfigError("a query takes exactly one of exact, radius and k")
+        if exact + (radius is not None) + (k is not None) + matches != 1:
+            raise ConfigError("a query takes exactly one of exact, radius, k and matches")
         encoder_id, encoder = self._open_encoder()
         encoded = encoder.encode_file(image)
-        code = encoded.codes[0]
-        how = None
+        code, rule, how, allowed = encoded.codes[0], None, None, None
         if exact and not explain:
-            matches = self._catalogue.exact(encoder_id, encoded.codes)
+            found = self._catalogue.exact(encoder_id, encoded.codes)
         else:
-            index = self.hash_index()
-            matches = index.nearest(code, k) if k is not None else index.within(code, 0 if exact else radius or 0)
+            table = self._tables.current(encoder_id, encoder.bits)
+            index = table.index
+            if matches:
+                rule = self._rule(encoder, len(index))
+                known = self._tables.stored_crowding(table)
+                ruled = matches_by_rule(index, code, rule, crowding=known, threads=self._threads)
+                found, allowed, radius = ruled.matches, ruled.allowed, ruled.searched
+            else:
+                radius = 0 if exact else radius
+                found = index.nearest(code, k) if k is not None else index.within(code, radius or 0)
             if explain:
-                how = index.explain(code, k=k) if k is not None else index.explain(code, radius=0 if exact else radius)
-        rows = self._catalogue.rows(match.id for match in matches)
-        answers = tuple(
-            ImageMatch(row.id, row.path, match.distance, row.size, row.width, row.height, row.format)
-            for match in matches
-            if (row := rows.get(match.id)) is not None
+                how = index.explain(code, radius=radius, k=k)
+        return Answer(
+            matches=self._describe(encoder_id, found, allowed),
+            bits=encoder.bits,
+            code=code.tobytes().hex(),
+            confidence=float(encoded.confidence[0]),
+            featureless=bool(encoded.detail[0] < FEATURELESS),
+            rule=None if rule is None else str(rule),
+            explanation=how,
         )
-        return Answer(answers, encoder.bits, code.tobytes().hex(), float(encoded.confidence[0]), how)
 
     def hash_index(self) -> HashIndex:
         """Return the codes of all present images as an index; kept until the collection changes."""
-        generation = self._catalogue.generation()
-        if self._index is None or self._index[0] != generation:
-            encoder_id, encoder = self._open_encoder()
-            index = HashIndex(encoder.bits, threads=self._threads)
-            ids, codes = self._catalogue.codes(encoder_id, encoder.bits)
-            index.add(ids, codes)
-            self._index = (generation, index)
-        return self._index[1]
+        encoder_id, encoder = self._open_encoder()
+        return self._tables.current(encoder_id, encoder.bits).index
 
     def dedup(
         self,
@@ -266,13 +281,17 @@ class Collection:
     ) -> DedupReport:
         """Find groups of images that show the same picture. Nothing is changed on disk.
 
+        Featureless images (blank pages, black frames) are in a group only with others of the same bytes or pixels.
+
         Parameters
         ----------
         folder
-            Look only at the images of this folder; None takes all.
+            Look only at the images of this folder; None takes all. What matches is what matches in the collection.
         radius
             One Hamming distance for all images, inclusive; None gives every image its own, estimated from the codes of
             the collection (see :mod:`hashae.calibration`).
+        on_progress
+            Called from this thread.
 
         Raises
         ------
@@ -281,34 +300,34 @@ class Collection:
         UnknownName
             If the collection knows nothing of the folder.
         """
-        encoder = self.encoder
-        index = self.hash_index()
-        bad = self.failures()
+        encoder_id, encoder = self._open_encoder()
+        table, bad = self._tables.current(encoder_id, encoder.bits), self.failures()
+        whole = table.index
+        chosen = np.ones(len(whole), np.bool_)
         if folder is not None:
             absolute = absolute_path(folder)
             inside = self._sources.images_at(absolute)
             if not inside and self._sources.exact(absolute) is None:
                 raise UnknownName(f"{self.path} knows no pictures in {absolute}; run: hashae index {absolute}")
-            chosen = np.isin(index.ids, inside)
-            whole, index = index, HashIndex(encoder.bits, threads=self._threads)
-            index.add(whole.ids[chosen], whole.codes[chosen])
+            chosen = np.isin(whole.ids, inside)
             bad = [failure for failure in bad if is_below(failure.path, absolute)]
-        groups, used, own = group_codes(
-            index, radius, fallback=encoder.info.radius, tail=encoder.info.tail, threads=self._threads
-        )
-        found = report_groups(
-            groups, index, self._catalogue, partial(hash_pixels, threads=self._threads, on_progress=on_progress)
-        )
+        plain = chosen & np.isin(whole.ids, self._facts.featureless(encoder_id, FEATURELESS))
+        seen = chosen & ~plain
+        rule = self._rule(encoder, len(whole), radius)
+        crowding = None if rule.tau is None else self._tables.crowding(table, on_progress)[seen]
+        groups, used = group_codes(table.part(seen), rule, crowding)
+        hashing = partial(hash_pixels, threads=self._threads, on_progress=on_progress)
+        groups += group_featureless(whole.ids[plain], whole, self._catalogue, hashing)
         return DedupReport(
             collection=str(self.path),
             folder=None if folder is None else absolute_path(folder),
             encoder=encoder.name,
             bits=encoder.bits,
             radius=used,
-            own_radius=own,
-            images=len(index),
+            own_radius=rule.tau is not None,
+            images=int(chosen.sum()),
             created=_now(),
-            groups=found,
+            groups=report_groups(groups, whole, self._catalogue, hashing),
             failures=tuple(bad),
         )
 
@@ -334,6 +353,26 @@ class Collection:
     def thumbnail(self, path: str) -> bytes | None:
         """Return a small JPEG of an image file, or None if it cannot be read; for reports."""
         return thumbnail(path)
+
+    def _rule(self, encoder: Encoder, images: int, radius: int | None = None) -> RadiusRule:
+        return choose_rule(images, radius=radius, fallback=encoder.info.radius, tail=encoder.info.tail)
+
+    def _describe(
+        self, encoder: int, found: Sequence[Match], allowed: Sequence[float | None] | None
+    ) -> tuple[ImageMatch, ...]:
+        """Return what is known of the images found."""
+        rows = self._catalogue.rows(match.id for match in found)
+        facts = self._facts.of(encoder, rows)
+        return tuple(
+            ImageMatch(
+                *(row.id, row.path, match.distance, row.size, row.width, row.height, row.format),
+                confidence=fact.confidence,
+                featureless=fact.detail is not None and fact.detail < FEATURELESS,
+                allowed=most,
+            )
+            for match, most in zip(found, allowed or [None] * len(found), strict=True)
+            if (row := rows.get(match.id)) is not None and (fact := facts.get(match.id)) is not None
+        )
 
     def _open_encoder(self) -> tuple[int, Encoder]:
         id_ = self._shelf.default()

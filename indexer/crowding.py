@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from hashae.calibration import COUNTED, SKIPPED
-from hashae.codes import Codes
+from hashae.codes import Codes, hamming_to
 from hashae.indexer.index import HashIndex
+from hashae.indexer.summary import Progress
 
 REFERENCE = 20_000
 """Most codes that neighbours are looked for among; more would cost time and move the estimate little."""
@@ -15,37 +18,95 @@ REFERENCE = 20_000
 BLOCK = 2048
 
 
-def crowding(codes: Codes, *, threads: int = 1, seed: int = 0) -> NDArray[np.float32]:
-    """Return the mean distance of each code to its neighbours, the nearest few left out.
+def reference_rows(n: int, *, seed: int = 0) -> NDArray[np.int64]:
+    """Return the rows, ascending, that neighbours are looked for among: all of `n`, or `REFERENCE` drawn of them."""
+    if n <= REFERENCE:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, REFERENCE, replace=False))
 
-    The nearest `SKIPPED` other codes may be copies of the picture; the mean is over the `COUNTED` after them.
+
+class Reference:
+    """The codes that neighbours are looked for among: all of a collection, or a sample of a large one.
 
     Parameters
     ----------
     codes
-        ``uint8 (n, bytes)``, more than ``SKIPPED + COUNTED + 1`` of them.
+        ``uint8 (n, bytes)`` of the collection, more than ``SKIPPED + COUNTED + 1`` of them.
     threads
         Of the search.
     seed
-        Of the reference sample taken of more than `REFERENCE` codes.
+        Of the sample taken of more than `REFERENCE` codes.
+    """
+
+    def __init__(self, codes: Codes, *, threads: int = 1, seed: int = 0) -> None:
+        n = len(codes)
+        rows = reference_rows(n, seed=seed)
+        self._codes, self._known = codes, codes[rows]
+        self._index = HashIndex(codes.shape[1] * 8, threads=threads)
+        self._index.add(rows, self._known)
+        self._inside = np.zeros(len(codes), np.bool_)
+        self._inside[rows] = True
+
+    def crowding(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the mean distance of these codes of the collection to their neighbours, the nearest few left out.
+
+        The nearest `SKIPPED` other codes may be copies of the picture; the mean is over the `COUNTED` after them.
+
+        Parameters
+        ----------
+        rows
+            ``int64 (m,)``: places in the codes of the collection.
+
+        Returns
+        -------
+        float32 of shape (m,)
+            In bits.
+        """
+        out = np.empty(len(rows), np.float32)
+        answers = self._index.nearest_many(self._codes[rows], 1 + SKIPPED + COUNTED)
+        for place, matches in enumerate(answers):
+            first = SKIPPED + self._inside[rows[place]]  # a code of the reference finds itself first
+            out[place] = np.mean([match.distance for match in matches[first : first + COUNTED]])
+        return out
+
+    def around(self, code: Codes) -> tuple[float, float]:
+        """Return the crowding of a code that is not of the collection, and a reach.
+
+        By the triangle inequality, a code of the collection ``d`` bits from this one has a crowding of at most ``d``
+        more than the reach: its k-th neighbour is no farther than ``d`` and the k-th neighbour of this code, the one
+        after it where it is a neighbour itself.
+
+        Parameters
+        ----------
+        code
+            ``uint8 (bytes,)``.
+        """
+        near = np.sort(hamming_to(self._known, code))[SKIPPED : SKIPPED + COUNTED + 1]
+        return float(np.float32(near[:-1].mean())), float(near[1:].mean())
+
+
+def crowding(
+    codes: Codes, *, threads: int = 1, seed: int = 0, on_progress: Callable[[Progress], None] | None = None
+) -> NDArray[np.float32]:
+    """Return the crowding of every code of a collection, see :meth:`Reference.crowding`.
+
+    Parameters
+    ----------
+    codes, threads, seed
+        As those of :class:`Reference`.
+    on_progress
+        Called from this thread, with the stage ``crowding``.
 
     Returns
     -------
     float32 of shape (n,)
         In bits.
     """
-    n = len(codes)
-    rows = np.arange(n)
-    if n > REFERENCE:
-        rows = np.sort(np.random.default_rng(seed).choice(n, REFERENCE, replace=False))
-    index = HashIndex(codes.shape[1] * 8, threads=threads)
-    index.add(rows, codes[rows])
-    inside = np.zeros(n, bool)
-    inside[rows] = True
+    reference, n = Reference(codes, threads=threads, seed=seed), len(codes)
     out = np.empty(n, np.float32)
     for start in range(0, n, BLOCK):
-        answers = index.nearest_many(codes[start : start + BLOCK], 1 + SKIPPED + COUNTED)
-        for place, matches in enumerate(answers, start):
-            first = SKIPPED + inside[place]  # a code of the reference finds itself first
-            out[place] = np.mean([match.distance for match in matches[first : first + COUNTED]])
+        rows = np.arange(start, min(start + BLOCK, n))
+        out[rows] = reference.crowding(rows)
+        if on_progress:
+            on_progress(Progress("crowding", start + len(rows), n))
     return out

@@ -7,45 +7,38 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hashae.calibration import MIN_CODES, Tail, own_radii
 from hashae.codes import Codes
 from hashae.indexer.catalogue import Catalogue
-from hashae.indexer.crowding import crowding
 from hashae.indexer.groups import CodeGroup
 from hashae.indexer.image_row import ImageRow
 from hashae.indexer.index import HashIndex
+from hashae.indexer.keep_rules import KeepPolicy
+from hashae.indexer.pixel_hashes import pixel_hashes
+from hashae.indexer.radius_rule import RadiusRule
 from hashae.indexer.report import ReportGroup
 from hashae.indexer.verdict import describe
 
 
 def group_codes(
-    index: HashIndex, radius: int | None, *, fallback: int, tail: Tail | None, threads: int
-) -> tuple[list[CodeGroup], int, bool]:
-    """Find the groups, the radius that was used, and whether every image had its own.
+    index: HashIndex, rule: RadiusRule, crowding: NDArray[np.float32] | None
+) -> tuple[list[CodeGroup], int]:
+    """Find the groups, and the radius that was used: the median over the images if each has its own.
 
     Parameters
     ----------
     index
         Codes of the images to look at.
-    radius
-        One radius for all; None gives every image its own, see :mod:`hashae.calibration`.
-    fallback
-        One radius for a collection too small for that.
-    tail
-        Of the encoder; None if it has none, which takes the fallback too.
-    threads
-        Of the search.
-
-    Returns
-    -------
-    Groups; radius in bits, the median over the images if each has its own; True if each has its own.
+    rule
+        When two of them match.
+    crowding
+        ``float32 (n,)`` in the order of the index; None with one radius for all.
     """
-    if radius is not None or tail is None or len(index) < MIN_CODES:
-        used = fallback if radius is None else radius
-        return index.duplicates(used), used, False
-    radii = own_radii(crowding(index.codes, threads=threads), tail)
-    return index.duplicates(0, margins=radii.margins), int(np.median(radii.margins)), True
+    if crowding is None:
+        return index.duplicates(rule.radius), rule.radius
+    margins = rule.margins(crowding)
+    return index.duplicates(0, margins=margins), int(np.median(margins)) if len(margins) else 0
 
 
 def report_groups(
@@ -53,6 +46,7 @@ def report_groups(
     index: HashIndex,
     catalogue: Catalogue,
     hash_pixels: Callable[[Sequence[ImageRow]], dict[int, bytes]],
+    policy: KeepPolicy | None = None,
 ) -> tuple[ReportGroup, ...]:
     """Choose keepers and tiers, and order the groups by the bytes they would free.
 
@@ -64,17 +58,15 @@ def report_groups(
         What is known of the images.
     hash_pixels
         Returns pixel hashes of the given images, by id; unreadable ones are left out. Asked only where it decides.
+    policy
+        Which image of a group to keep.
     """
     rows = catalogue.rows(id_ for group in groups for id_ in group.members)
-    groups = [group for found in groups if (group := _without_aliases(found, rows)) is not None]
+    groups = [group for whole in groups if (group := _without_aliases(whole, rows)) is not None]
     wanted = sorted({id_ for group in groups for id_ in group.members})
     codes: dict[int, Codes] = dict(zip(wanted, index.codes[np.searchsorted(index.ids, wanted)], strict=True))
-    undecided = sorted(_undecided(groups, rows, codes))
-    hashes = catalogue.pixel_hashes(undecided)
-    fresh = hash_pixels([rows[id_] for id_ in undecided if id_ not in hashes])
-    catalogue.remember_pixel_hashes(fresh)
-    hashes |= fresh
-    described = [describe(group, rows, codes, lambda image: hashes.get(image.id)) for group in groups]
+    hashes = pixel_hashes([rows[id_] for id_ in sorted(_undecided(groups, rows, codes))], catalogue, hash_pixels)
+    described = [describe(group, rows, codes, lambda image: hashes.get(image.id), policy) for group in groups]
     described.sort(key=lambda group: (-group.bytes_to_free, group.keeper.path))
     return tuple(replace(group, number=number) for number, group in enumerate(described, 1))
 

@@ -475,8 +475,9 @@ def test_a_match_carries_what_is_known_of_the_file(many):
 
 def test_exactly_one_question_can_be_asked(many):
     collection, paths, _ = many
-    for question in ({}, {"exact": True, "k": 1}, {"radius": 1, "k": 1}, {"exact": True, "radius": 0, "k": 1}):
-        with pytest.raises(ConfigError, match="a query takes exactly one of exact, radius and k"):
+    two = ({"exact": True, "k": 1}, {"radius": 1, "k": 1}, {"matches": True, "k": 1}, {"matches": True, "exact": True})
+    for question in ({}, *two, {"exact": True, "radius": 0, "k": 1}):
+        with pytest.raises(ConfigError, match="a query takes exactly one of exact, radius, k and matches"):
             collection.query(paths[0], **question)
     for question in ({"k": 0}, {"radius": -1}, {"radius": 65}):
         with pytest.raises(ConfigError):

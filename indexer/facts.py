@@ -1,0 +1,137 @@
+"""What is stored beside each code: how sure it is, how crowded its surroundings are, how much its picture shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, select, update
+
+from hashae.codes import Codes, keys
+from hashae.db import Database
+from hashae.db.schema import codes as codes_table
+from hashae.db.schema import collections, encoders, images
+
+CHUNK = 5000
+"""Ids in one IN list; SQLite takes 32,766 parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What is known of one code.
+
+    Attributes
+    ----------
+    confidence
+        How sure its least certain bits are, 0 to 1; see :class:`hashae.encoder.Encoded`.
+    detail
+        How much there is to see in the picture, in grey levels; None if it was encoded before that was measured.
+    """
+
+    confidence: float
+    detail: float | None
+
+
+class FactBook:
+    """The facts about the codes of one collection.
+
+    Parameters
+    ----------
+    database
+        Open collection file.
+    collection
+        Row id of the collection.
+    """
+
+    def __init__(self, database: Database, collection: int) -> None:
+        self._database, self._collection = database, collection
+
+    def of(self, encoder: int, ids: Iterable[int]) -> dict[int, Fact]:
+        """Return what is known of the codes of these images, by image id."""
+        listed = sorted(ids)
+        query = select(codes_table.c.image, codes_table.c.confidence, codes_table.c.detail)
+        found: dict[int, Fact] = {}
+        with self._database.read() as connection:
+            for start in range(0, len(listed), CHUNK):
+                some = codes_table.c.image.in_(listed[start : start + CHUNK])
+                for id_, confidence, detail in connection.execute(query.where(codes_table.c.encoder == encoder, some)):
+                    found[id_] = Fact(confidence, detail)
+        return found
+
+    def featureless(self, encoder: int, below: float) -> NDArray[np.int64]:
+        """Return the ids of present images with less detail than that, in grey levels: ``int64 (n,)``, ascending."""
+        query = (
+            select(codes_table.c.image)
+            .select_from(codes_table.join(images))
+            .where(codes_table.c.encoder == encoder, codes_table.c.detail < below, images.c.missing.is_(False))
+            .order_by(codes_table.c.image)
+        )
+        with self._database.read() as connection:
+            return np.array(connection.execute(query).scalars().all(), np.int64)
+
+    def crowding(self, encoder: int, ids: NDArray[np.int64]) -> NDArray[np.float32] | None:
+        """Return the stored crowding of all present images, or None if the collection changed since it was computed.
+
+        Parameters
+        ----------
+        encoder
+            Row id.
+        ids
+            ``int64 (n,)``, ascending: the images it is wanted for; others than the present ones give None.
+        """
+        query = (
+            "SELECT codes.image, codes.crowding FROM codes JOIN images ON images.id = codes.image "
+            "WHERE codes.encoder = ? AND NOT images.missing ORDER BY codes.image"
+        )
+        with self._database.read() as connection:
+            if not self._is_current(connection, encoder):
+                return None
+            rows = connection.exec_driver_sql(query, (encoder,)).fetchall()
+        if [row[0] for row in rows] != ids.tolist():
+            return None
+        return np.fromiter((row[1] for row in rows), np.float32, len(rows))
+
+    def crowding_is_current(self, encoder: int) -> bool:
+        """Tell whether the collection is as it was when the stored crowding was computed."""
+        with self._database.read() as connection:
+            return self._is_current(connection, encoder)
+
+    def remember_crowding(
+        self, encoder: int, ids: NDArray[np.int64], codes: Codes, values: NDArray[np.float32], generation: int
+    ) -> bool:
+        """Store the crowding of all present images, unless the collection is not what it was computed from any more.
+
+        Parameters
+        ----------
+        encoder
+            Row id.
+        ids, codes, values
+            ``int64 (n,)``, ``uint8 (n, bytes)``, ``float32 (n,)``: images, their codes, their crowding.
+        generation
+            Of the collection, read before its codes were.
+
+        Returns
+        -------
+        True if it was stored.
+        """
+        at = keys(codes)
+        order = np.argsort(at)  # in the order of the table
+        rows = zip(values[order].tolist(), at[order].tolist(), ids[order].tolist(), strict=True)
+        with self._database.write() as connection:
+            if self._generation(connection) != generation:
+                return False
+            statement = "UPDATE codes SET crowding = ? WHERE encoder = ? AND key = ? AND image = ?"
+            connection.exec_driver_sql(statement, [(value, encoder, key, id_) for value, key, id_ in rows])
+            mine = encoders.c.id == encoder
+            connection.execute(update(encoders).where(mine).values(crowding_generation=generation))
+        return True
+
+    def _generation(self, connection: Connection) -> int:
+        query = select(collections.c.generation).where(collections.c.id == self._collection)
+        return int(connection.execute(query).scalar_one())
+
+    def _is_current(self, connection: Connection, encoder: int) -> bool:
+        made = connection.execute(select(encoders.c.crowding_generation).where(encoders.c.id == encoder)).scalar()
+        return made is not None and made == self._generation(connection)
