@@ -2,8 +2,8 @@
 
 On MNIST: the average precision of retrieval (see ``retrieval.py``). On photographs: the mean share of edited copies,
 those that are mirrored left out, that is found at 99.99 % precision, with one radius and with an own radius for every
-image (see ``near_duplicates.py``). Every row has the same time, not the same steps. Rows that are in the ``--json`` file are
-not trained again, so an interrupted run goes on where it was.
+image (see ``near_duplicates.py``). Every row has the same time, not the same steps. Rows that are in the ``--json``
+file are not trained again, so an interrupted run goes on where it was.
 
     python benchmarks/ablation.py --data mnist --budget 2m --json ablation.json
 """
