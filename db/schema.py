@@ -191,7 +191,8 @@ journal = Table(
     Column("mtime_ns", BigInteger, nullable=False),
     Column("mode", Integer, nullable=False),  # permission bits; a hard link takes those of the keeper
     Column("keeper", PathText, nullable=False),
-    Column("target", PathText),  # where the file went, or the temporary name of a link
+    Column("target", PathText),  # where the file went
+    Column("temporary", PathText),  # name of a file that is there only while the action is under way
     Column("reason", Text),  # why it could not be done or undone
     Index("ix_journal_run", "run"),
     Index("ix_journal_state", "state"),

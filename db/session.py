@@ -36,8 +36,14 @@ class Database:
         self.path, self.engine = path, engine
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, durable: bool = False) -> Iterator[Connection]:
         """Run one transaction that may write: all of it or nothing.
+
+        Parameters
+        ----------
+        durable
+            Wait until it is on the disk, so that a power cut cannot take it back. Else it is safe from a crash of the
+            program only, which costs less.
 
         Raises
         ------
@@ -45,14 +51,20 @@ class Database:
             If the file is locked, read-only, damaged or the disk is full.
         """
         with self._translated(), self.engine.connect() as connection:
-            # Taking the write lock at once waits its turn here, instead of failing in the middle.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            if durable:
+                connection.exec_driver_sql("PRAGMA synchronous = FULL")
             try:
-                yield connection
-            except BaseException:
-                connection.rollback()
-                raise
-            connection.commit()
+                # Taking the write lock at once waits its turn here, instead of failing in the middle.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                except BaseException:
+                    connection.rollback()
+                    raise
+                connection.commit()
+            finally:
+                if durable:
+                    connection.exec_driver_sql("PRAGMA synchronous = NORMAL")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -41,6 +41,7 @@ STATEMENTS = (
         mode INTEGER NOT NULL,
         keeper TEXT NOT NULL,
         target TEXT,
+        temporary TEXT,
         reason TEXT
     )""",
     "CREATE INDEX ix_journal_run ON journal (run)",
