@@ -9,21 +9,30 @@ import json
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from hashae.codes import KEY_BITS
-from hashae.config import NOISE_KINDS, TRUNKS, ModelConfig
+from hashae.codes import KEY_BITS, unpack
+from hashae.config import NOISE_KINDS, TRUNKS, ModelConfig, TrainConfig
+from hashae.encoder import Encoder
 from hashae.errors import ConfigError, UnknownName
+from hashae.images.canonical import CanonicalForm
 from hashae.models import MODELS, Losses, LossWeights, Views, create_model, list_models
 from hashae.models.binary import agreement, balance, decorrelation
+from hashae.training import train
+from hashae.training.export import export_encoder
+from hashae.training.radius import Radii
 
 SHAPES = [(1, 16, 16), (3, 16, 16), (1, 12, 19)]
 TERMS = ("reconstruction", "agreement", "balance", "decorrelation")
 PENALTIES = ("sparsity", "contraction", "divergence")
 AT_ZERO = ("binary", "threshold", "pca", "itq", "lsh")
 """Models whose bits are signs; all others take the median."""
+
+SAME_LAYERS = {"denoising", "threshold", "itq", "lsh"}
+"""Models with the layers of another one (plain, pca): exporting takes seconds, so these are not exported again."""
 
 SETTINGS = [
     ("plain", {"activation": "relu", "loss": "mse"}),
@@ -217,6 +226,27 @@ def test_thresholds_fitted_to_the_training_logits_leave_bits_balanced_or_at_zero
     else:
         share = model.code(logits).float().mean(dim=0)
         assert torch.allclose(share, torch.full((16,), 0.5))
+
+
+@pytest.mark.parametrize("name", sorted(set(list_models()) - SAME_LAYERS))
+def test_the_exported_encoder_gives_the_same_codes_and_pictures(name, tmp_path):
+    form = CanonicalForm("plain", 8, 8, 1, trim=False, rank=False)
+    images = (255 * pictures(20, form.shape)[:, 0].numpy()).astype(np.uint8)
+    model = build(name, MODELS[name].trunks[-1], form.shape, scaling="standard")
+    config = TrainConfig(steps=3, batch=10, precision="float32", threads=1, neighbours=1)
+    train(model, images, config, form=form)
+    export_encoder(model, form, name=name, radii=Radii(2, 2), config=config).save(tmp_path / "encoder.onnx")
+    encoder = Encoder.load(tmp_path / "encoder.onnx", threads=1)
+    assert encoder.info.made["model"]["options"] == model.config.options
+    x = torch.from_numpy(form(images[:, None]))
+    with torch.no_grad():
+        logits = (model.encode(x) - model.threshold).numpy()
+        bits = torch.from_numpy(unpack(encoder.encode(images[:, None]))).float()
+        expected = model.decode_code(bits).numpy()
+    assert np.allclose(encoder.logits(images[:, None]), logits, atol=1e-4)
+    sure = np.abs(logits) > 1e-3  # of the others, the last digit of a sum decides
+    assert np.array_equal(bits.numpy().astype(bool)[sure], logits[sure] > 0)
+    assert np.allclose(encoder.decode(encoder.encode(images[:, None])), expected, atol=1e-5)
 
 
 def test_the_registry_names_each_class_once():
