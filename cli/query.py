@@ -15,17 +15,28 @@ from hashae.cli.options import collection_path, db_option, json_option
 @click.option("--exact", is_flag=True, help="Images with exactly the same code.")
 @click.option("--radius", type=click.IntRange(0), help="Images at most RADIUS bits away.")
 @click.option("-k", type=click.IntRange(1), help="The K images with the fewest differing bits.  [default: 10]")
+@click.option("--matches", is_flag=True, help="Images that dedup would take for the same, each by its own radius.")
 @click.option("--explain", is_flag=True, help="Say how the answer was found and how long it took.")
 @db_option
 @json_option
 def query(
-    image: Path, exact: bool, radius: int | None, k: int | None, explain: bool, db: Path | None, as_json: bool
+    image: Path,
+    exact: bool,
+    radius: int | None,
+    k: int | None,
+    matches: bool,
+    explain: bool,
+    db: Path | None,
+    as_json: bool,
 ) -> None:
     """Find pictures of the collection whose codes equal that of IMAGE, or are near it.
+
+    Confidence says how sure the least certain bits of a code are, from 0 to 1.
 
     \b
     Examples:
       hashae query beach.jpg                 the ten nearest
+      hashae query beach.jpg --matches       is this picture already here?
       hashae query beach.jpg --exact         same code: most likely the same picture
       hashae query beach.jpg --radius 20 --explain
       hashae query beach.jpg -k 3 --json
@@ -34,21 +45,34 @@ def query(
     from hashae.indexer import Collection
     from hashae.indexer.report_files import human_size
 
-    if exact + (radius is not None) + (k is not None) > 1:
-        raise click.UsageError("give only one of --exact, --radius and -k")
-    if not exact and radius is None and k is None:
+    if exact + (radius is not None) + (k is not None) + matches > 1:
+        raise click.UsageError("give only one of --exact, --radius, --matches and -k")
+    if not exact and radius is None and not matches and k is None:
         k = 10
     with Collection.open(collection_path(db), create=False) as collection:
-        answer = collection.query(image, exact=exact, radius=radius, k=k, explain=explain)
+        answer = collection.query(image, exact=exact, radius=radius, k=k, matches=matches, explain=explain)
     if as_json:
         print_json({"image": str(image), **asdict(answer)})
         return
+    if answer.featureless:
+        say(f"note: there is next to nothing to see in {image}, so its code means little; look at what is found")
     if answer.matches:
+        # The largest distance that still matches is shown where a rule decided.
         rows = [
-            (match.distance, f"{match.width} × {match.height}", match.format, human_size(match.size), match.path)
+            (
+                match.distance,
+                *([] if match.allowed is None else [f"{match.allowed:.1f}"]),
+                f"{match.confidence:.2f}",
+                f"{match.width} × {match.height}",
+                match.format,
+                human_size(match.size),
+                match.path,
+            )
             for match in answer.matches
         ]
-        print_table("", (f"bits of {answer.bits}", "pixels", "format", "size", "path"), rows)
+        asked = () if answer.rule is None else ("at most",)
+        columns = (f"bits of {answer.bits}", *asked, "confidence", "pixels", "format", "size", "path")
+        print_table("" if answer.rule is None else answer.rule, columns, rows)
     else:
         say("no match")
     if answer.explanation is not None:

@@ -10,6 +10,7 @@ with Collection.open("photos.db") as collection:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -256,7 +257,7 @@ class Collection:
                 radius = 0 if exact else radius
                 found = index.nearest(code, k) if k is not None else index.within(code, radius or 0)
             if explain:
-                how = index.explain(code, radius=radius, k=k)
+                how = replace(index.explain(code, radius=radius, k=k), answers=len(found))
         return Answer(
             matches=self._describe(encoder_id, found, allowed),
             bits=encoder.bits,

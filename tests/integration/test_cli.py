@@ -6,8 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
+from PIL import Image
 
 from hashae.codes import hamming_to
 from hashae.encoder import Encoder
@@ -153,14 +155,15 @@ def test_all_questions_in_json_equal_those_of_the_library(cli, photos, indexed, 
             (["--radius", "20"], {"radius": 20}),
             (["--radius", "0"], {"radius": 0}),
             (["--exact"], {"exact": True}),
+            (["--matches"], {"matches": True}),
         ):
             done = cli("query", photos / "3.png", *options, *indexed, "--json")
             told = json.loads(done.out)
             assert (done.status, done.err) == (0, "")
             expected = opened.query(photos / "3.png", **question)
-            assert [(m["distance"], m["id"], m["path"]) for m in told["matches"]] == [
-                (match.distance, match.id, match.path) for match in expected.matches
-            ]
+            assert told["matches"] == [asdict(match) for match in expected.matches]
+            assert told["rule"] == expected.rule
+            assert told["confidence"] == expected.confidence
             assert (told["image"], told["code"], told["bits"]) == (str(photos / "3.png"), expected.code, 64)
             assert told["explanation"] is None
 
@@ -174,7 +177,27 @@ def test_an_answer_for_people_is_a_table_of_the_nearest(cli, photos, indexed):
     assert "bits of 64" in done.out
 
 
-@pytest.mark.parametrize("question", [["--exact"], ["--radius", "5"], ["-k", "2"]])
+def test_matches_are_shown_with_what_is_allowed_and_how_sure_they_are(cli, photos, indexed):
+    done = cli("query", photos / "3.png", "--matches", *indexed)
+    rows = [[cell.strip() for cell in line.split("│")] for line in done.out.splitlines() if str(photos) in line]
+    assert (done.status, done.err) == (0, "")
+    assert [row[1:3] for row in rows] == [["0", "3.0"], ["0", "3.0"]]  # too few for own radii: that of the encoder
+    told = json.loads(cli("query", photos / "3.png", "--matches", *indexed, "--json").out)
+    assert [row[3] for row in rows] == [f"{match['confidence']:.2f}" for match in told["matches"]]
+    assert done.out.startswith("radius 3 bits\n")
+
+
+def test_a_query_that_shows_nothing_is_told_so(cli, tmp_path, indexed):
+    Image.new("L", (300, 200), 255).save(tmp_path / "blank.png")
+    done = cli("query", tmp_path / "blank.png", *indexed)
+    assert done.err == (
+        f"note: there is next to nothing to see in {tmp_path / 'blank.png'}, so its code means little; "
+        "look at what is found\n"
+    )
+    assert json.loads(cli("query", tmp_path / "blank.png", *indexed, "--json").out)["featureless"] is True
+
+
+@pytest.mark.parametrize("question", [["--exact"], ["--radius", "5"], ["-k", "2"], ["--matches"]])
 def test_an_explanation_names_method_reason_effort_and_code(cli, photos, indexed, question):
     shown = cli("query", photos / "3.png", *question, "--explain", *indexed)
     assert shown.status == 0
@@ -194,11 +217,12 @@ def test_no_match_is_an_answer_not_a_failure(cli, tmp_path, draw, indexed):
 
 
 @pytest.mark.parametrize(
-    "options", [["--exact", "-k", "3"], ["--radius", "2", "-k", "3"], ["--exact", "--radius", "0"]]
+    "options",
+    [["--exact", "-k", "3"], ["--radius", "2", "-k", "3"], ["--exact", "--radius", "0"], ["--matches", "-k", "3"]],
 )
 def test_two_questions_at_once_are_a_usage_error(cli, photos, indexed, options):
     shown = usage_error(cli("query", photos / "1.png", *options, *indexed))
-    assert shown == "Error: give only one of --exact, --radius and -k"
+    assert shown == "Error: give only one of --exact, --radius, --matches and -k"
 
 
 @pytest.mark.parametrize(
