@@ -23,7 +23,7 @@ from hashae.codes import Codes, pack
 from hashae.config import TrainConfig
 from hashae.evaluation import RetrievalResult, create_baseline, evaluate_retrieval
 from hashae.images.canonical import CanonicalForm
-from hashae.models import HashModel, create_model
+from hashae.models import MODELS, HashModel, create_model
 from hashae.training import StepReport, train
 
 NO_LIMIT = 1_000_000
@@ -113,7 +113,9 @@ def learn(
     config = TrainConfig(**settings, budget=budget or recipe.budget, seed=seed, threads=threads)
     torch.manual_seed(seed)  # the weights that it starts from
     form = form_of(data.database)
-    network = create_model(model, bits=bits, image_shape=form.shape, **{**recipe.model, **noise})
+    trunks = MODELS[model].trunks
+    trunk = {} if "conv" in trunks else {"trunk": trunks[0]}
+    network = create_model(model, bits=bits, image_shape=form.shape, **{**recipe.model, **noise, **trunk})
     start = time.perf_counter()
     result = train(network, data.database, config, form=form, on_step=on_step)
     return network, time.perf_counter() - start, result.steps

@@ -84,7 +84,7 @@ def trained_rows(
         budget=options.budget,
         threads=options.threads,
         on_step=show,
-        **options.set,
+        **{"prefixes": sorted(widths), **options.set},
     )
     queries, database = codes_of(network, data.queries), codes_of(network, data.database)
     found = {}

@@ -132,6 +132,9 @@ class TrainConfig:
         Two images count as views of each other, too, if each is among this share of all images whose codes are nearest
         to the other's. Makes codes of one kind of picture alike: for finding pictures of the same kind, not copies. 0
         for none.
+    prefixes
+        Lengths in bits of the prefixes of a code that have to be good codes by themselves, beside the whole; if none is
+        named, the key of 64 bits. For models that train their codes, not only what is decoded from them.
     neighbours
         Images in a batch come in groups of this many that have similar codes, so that hard cases meet; 1 draws all of
         them at random. At most the batch.
@@ -162,6 +165,7 @@ class TrainConfig:
     augment: Literal["photo", "digits", "tiny"] = "photo"
     views: float = 1.0
     positives: float = 0.0
+    prefixes: tuple[int, ...] = ()
     neighbours: int = 4
     mirror: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -188,6 +192,7 @@ class TrainConfig:
             raise ConfigError(f"positives is {self.positives}; expected a share from 0 up to, not including, 1")
         if self.augment not in AUGMENTS:
             raise ConfigError(f"augment is {self.augment!r}; expected one of {', '.join(AUGMENTS)}")
+        object.__setattr__(self, "prefixes", tuple(check_bits(bits) for bits in self.prefixes))
         if self.precision not in {"auto", "float32", "bfloat16"}:
             raise ConfigError(f"precision is {self.precision!r}; expected auto, float32 or bfloat16")
         if self.device not in {"auto", "cpu", "cuda"}:

@@ -50,6 +50,8 @@ class LossWeights:
         Standard deviation of the noise in front of the sigmoid, now.
     progress
         Share of the training that is done, 0 to 1.
+    prefixes
+        Lengths of the prefixes of a code that have to be good codes, beside the whole; none given: the key.
     """
 
     reconstruction: float = 1.0
@@ -59,6 +61,7 @@ class LossWeights:
     temperature: float = 0.07
     sigma: float = 0.0
     progress: float = 1.0
+    prefixes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class BinaryAutoencoder(HashModel):
             image_logits = self.decoder(z[:n])  # (n, c, h, w): one view is enough, and half the work
             terms["reconstruction"] = F.binary_cross_entropy_with_logits(image_logits.float(), views.clean)
         signs = 2 * z.float() - 1  # (2n, bits) in [-1, 1]
-        prefixes = sorted({self.config.key_bits, self.config.bits})
+        prefixes = sorted({*(weights.prefixes or (self.config.key_bits,)), self.config.bits})
         for name, term in (("agreement", None), ("balance", balance), ("decorrelation", decorrelation)):
             if not getattr(weights, name):
                 continue

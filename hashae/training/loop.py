@@ -133,7 +133,7 @@ def train(
         If the loss is not finite.
     """
     config = config or TrainConfig()
-    images, form = _check_inputs(model, images, form)
+    images, form = _check_inputs(model, images, form, config)
     if config.threads:
         torch.set_num_threads(config.threads)
     device = _device(config)
@@ -176,6 +176,7 @@ def train(
                 config.temperature,
                 sigma,
                 progress,
+                config.prefixes,
             )
             moved = _moved(batch, friends.pairs(drawn, progress), device)
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
@@ -210,7 +211,7 @@ def train(
 
 
 def _check_inputs(
-    model: HashModel, images: TrainingImages | NDArray[np.uint8], form: CanonicalForm | None
+    model: HashModel, images: TrainingImages | NDArray[np.uint8], form: CanonicalForm | None, config: TrainConfig
 ) -> tuple[TrainingImages, CanonicalForm]:
     size = model.config.image_shape[-1]
     if isinstance(images, np.ndarray):
@@ -225,6 +226,8 @@ def _check_inputs(
             rank=False,
         )
     form = form or CanonicalForm.preset("photo", size)
+    if max(config.prefixes, default=0) > model.config.bits:
+        raise ConfigError(f"prefixes are {config.prefixes}; expected at most the {model.config.bits} bits of the code")
     if form.shape != model.config.image_shape:
         raise ConfigError(f"the canonical form gives images {form.shape}; the model takes {model.config.image_shape}")
     side = images.pixels.shape[-1]
