@@ -45,7 +45,7 @@ def project(weights, source, target):
     return model
 
 
-def build_encoder(seed=0, *, bits=64, size=16, radius=3, name="tiny", decoder=True):
+def build_encoder(seed=0, *, bits=64, size=16, radius=3, tail=None, name="tiny", decoder=True):
     """Return an encoder of random smooth projections: untrained, and good enough to tell drawn pictures apart."""
     form = CanonicalForm.preset("photo", size)
     weights = np.random.default_rng(seed).normal(size=(bits, size, size))
@@ -54,7 +54,7 @@ def build_encoder(seed=0, *, bits=64, size=16, radius=3, name="tiny", decoder=Tr
     weights -= weights.mean(axis=(1, 2), keepdims=True)
     flat = weights.reshape(bits, -1)
     model = project(flat.T, ("images", form.shape), ("logits", (bits,)))
-    info = EncoderInfo(name=name, bits=bits, form=form, radius=radius, key_radius=radius)
+    info = EncoderInfo(name=name, bits=bits, form=form, radius=radius, key_radius=radius, tail=tail)
     helper.set_model_props(model, {METADATA_KEY: info.to_json()})
     back = project(flat / np.abs(flat).sum(), ("codes", (bits,)), ("images", form.shape)) if decoder else None
     data = model.SerializeToString(deterministic=True)
