@@ -10,6 +10,7 @@ import os
 from typing import Any
 
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Boolean,
     Column,
@@ -24,8 +25,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    event,
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from hashae.db.band_triggers import TRIGGERS
 
 metadata = MetaData(
     naming_convention={
@@ -39,7 +43,7 @@ metadata = MetaData(
 APPLICATION_ID = 0x48534145
 """``HSAE``: written into the header of a SQLite file, so that other programs' databases are told apart."""
 
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 """Newest migration; a test holds it equal to Alembic's head. Opening compares it without loading Alembic."""
 
 
@@ -140,6 +144,36 @@ codes = Table(
     sqlite_with_rowid=False,
 )
 
+# The three bands of each encoder's keys; see db/band_triggers.py, which fills this and the next two tables.
+band_masks = Table(
+    "band_masks",
+    metadata,
+    Column("encoder", ForeignKey("encoders.id", ondelete="CASCADE"), primary_key=True),
+    Column("band", Integer, primary_key=True, autoincrement=False),
+    Column("mask", BigInteger, nullable=False),  # the bits of the key that the band holds, signed
+    Column("share", Float, nullable=False),  # chance that two different keys agree on the band
+    sqlite_with_rowid=False,
+)
+
+bands = Table(
+    "bands",
+    metadata,
+    Column("encoder", ForeignKey("encoders.id", ondelete="CASCADE"), primary_key=True),
+    Column("slot", Integer, primary_key=True, autoincrement=False),  # band and value of the band
+    Column("image", Integer, primary_key=True, autoincrement=False),
+    Column("key", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# Images whose codes have no rows in bands yet; empty between runs.
+pending_bands = Table(
+    "pending_bands",
+    metadata,
+    Column("encoder", ForeignKey("encoders.id", ondelete="CASCADE"), primary_key=True),
+    Column("image", Integer, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+
 failures = Table(
     "failures",
     metadata,
@@ -197,3 +231,6 @@ journal = Table(
     Index("ix_journal_run", "run"),
     Index("ix_journal_state", "state"),
 )
+
+for _statement in TRIGGERS:
+    event.listen(metadata, "after_create", DDL(_statement.replace("%", "%%")).execute_if(dialect="sqlite"))

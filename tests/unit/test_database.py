@@ -97,8 +97,25 @@ def test_migrations_make_the_schema_that_the_code_declares(database, tmp_path):
     declared.dispose()
     with database.read() as connection:
         assert layout(connection) == expected
-    mine = {"verdicts", "verdict_contents", "runs", "journal"}
+    mine = {"verdicts", "verdict_contents", "runs", "journal", "band_masks", "bands", "pending_bands"}
     assert set(expected) == {"collections", "sources", "images", "encoders", "codes", "failures"} | mine
+
+
+def triggers(connection):
+    """The SQL of every trigger, but for white space."""
+    rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+    return {name: "".join(sql.split()) for name, sql in rows}
+
+
+def test_migrations_make_the_triggers_that_the_code_declares(database, tmp_path):
+    declared = create_engine(f"sqlite:///{tmp_path / 'declared.db'}")
+    with declared.begin() as connection:
+        metadata.create_all(connection)
+        expected = triggers(connection)
+    declared.dispose()
+    with database.read() as connection:
+        assert triggers(connection) == expected
+    assert set(expected) == {"encoders_have_bands", "codes_wait_for_bands", "codes_leave_bands", "codes_change_bands"}
 
 
 def test_the_schema_revision_is_the_newest_migration():
