@@ -17,7 +17,7 @@ from hashae.indexer.crowding import crowding
 from hashae.indexer.facts import FactBook
 from hashae.indexer.radius_rule import choose_rule
 
-TAIL = Tail(-1.0, 1.2)
+TAIL = Tail(-1.0, 2.8)
 
 
 @pytest.fixture
