@@ -9,6 +9,7 @@ import click
 
 from hashae.cli.options import (
     budget_option,
+    calibrate_option,
     collection_path,
     db_option,
     encoder_option,
@@ -25,12 +26,13 @@ SHOWN_GROUPS = 5
 
 @click.command()
 @click.argument("folder", required=False, type=click.Path(readable=False, path_type=Path))
-@click.option("--radius", type=click.IntRange(0), help="Largest distance in bits.  [default: each image its own]")
+@click.option("--radius", type=click.IntRange(0), help="Largest distance in bits.  [default: calibrated]")
 @click.option("--report", "report_file", type=FILE, help="Write a self-contained HTML page with thumbnails.")
 @click.option("--csv", "csv_file", type=FILE, help="Write one row an image.")
 @db_option
 @encoder_option
 @budget_option
+@calibrate_option
 @workers_option
 @json_option
 def dedup(
@@ -41,6 +43,7 @@ def dedup(
     db: Path | None,
     encoder_name: str | None,
     budget: float,
+    no_calibrate: bool,
     workers: int,
     as_json: bool,
 ) -> None:
@@ -56,6 +59,7 @@ def dedup(
       hashae dedup ~/Scans --encoder train        learn a code from these pictures first
       hashae dedup --json > groups.json           all folders indexed before
     """
+    from hashae.cli.calibrate import calibrate_if_due
     from hashae.cli.learn import STAGES, bring_up_to_date, ensure_encoder, refuse_nothing
     from hashae.cli.output import print_failures, print_json, say
     from hashae.cli.progress import ProgressLine
@@ -74,6 +78,8 @@ def dedup(
         summary = bring_up_to_date(collection, folder, workers=workers, quiet=as_json)
         if changed and folder is not None:
             bring_up_to_date(collection, None, workers=workers, quiet=as_json)
+        if radius is None and not no_calibrate:
+            calibrate_if_due(collection, quiet=as_json, workers=workers)
         with ProgressLine(quiet=as_json) as progress:
             report = collection.dedup(
                 folder, radius=radius, on_progress=lambda p: progress.update(STAGES[p.stage], p.done, p.total)

@@ -9,6 +9,7 @@ import click
 
 from hashae.cli.options import (
     budget_option,
+    calibrate_option,
     collection_path,
     db_option,
     encoder_option,
@@ -22,15 +23,23 @@ from hashae.cli.options import (
 @db_option
 @encoder_option
 @budget_option
+@calibrate_option
 @workers_option
 @json_option
 def index(
-    folder: Path | None, db: Path | None, encoder_name: str | None, budget: float, workers: int, as_json: bool
+    folder: Path | None,
+    db: Path | None,
+    encoder_name: str | None,
+    budget: float,
+    no_calibrate: bool,
+    workers: int,
+    as_json: bool,
 ) -> None:
     """Bring FOLDER, or all folders of the collection, up to date.
 
     Only new and changed files are read. Pictures become codes by the shipped
-    encoder, unless another is named.
+    encoder, unless another is named. A collection of some hundred pictures that is
+    new, or has grown by half, is calibrated as well, in a few seconds.
 
     \b
     Examples:
@@ -38,6 +47,7 @@ def index(
       hashae index                          all folders indexed before
       hashae index photos --encoder photo.onnx --db photos.db
     """
+    from hashae.cli.calibrate import calibrate_if_due
     from hashae.cli.learn import bring_up_to_date, ensure_encoder, refuse_nothing
     from hashae.cli.output import print_failures, print_json
     from hashae.images.scan import check_folder
@@ -50,8 +60,12 @@ def index(
         summary = bring_up_to_date(collection, folder, workers=workers, quiet=as_json)
         if changed and folder is not None:
             bring_up_to_date(collection, None, workers=workers, quiet=as_json)
+        if not no_calibrate:
+            calibrate_if_due(collection, quiet=as_json, workers=workers)
         if as_json:
-            print_json({"collection": str(collection.path), "images": summary.images, **asdict(summary)})
+            calibration = collection.calibration
+            found = {"calibration": None if calibration is None else calibration.to_dict()}
+            print_json({"collection": str(collection.path), "images": summary.images, **asdict(summary), **found})
         else:
             print_failures(summary.failed)
         refuse_nothing(summary, folder)

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from hashae.indexer.summary import IndexSummary
     from hashae.training import StepReport
 
-STAGES = {"scan": "looking for pictures", "index": "indexing", "pixels": "comparing pixels"}
+STAGES = {
+    "scan": "looking for pictures",
+    "index": "indexing",
+    "crowding": "looking for neighbours",
+    "pixels": "comparing pixels",
+    "calibrate": "editing copies",
+}
 
 
 def learn(

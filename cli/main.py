@@ -14,6 +14,7 @@ import hashae
 from hashae.errors import HashaeError
 
 COMMANDS = {
+    "calibrate": "hashae.cli.calibrate",
     "dedup": "hashae.cli.dedup",
     "encoders": "hashae.cli.stats",
     "index": "hashae.cli.index",

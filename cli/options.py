@@ -86,6 +86,13 @@ def workers_option(function: F) -> F:
     )(function)
 
 
+def calibrate_option(function: F) -> F:
+    """Add ``--no-calibrate``."""
+    return click.option(
+        "--no-calibrate", is_flag=True, help="Do not measure the radius of a collection that is new or has grown."
+    )(function)
+
+
 def collection_path(db: Path | None) -> Path:
     """Return the collection file to use; the default folder is made if missing."""
     if db is not None:

@@ -108,6 +108,22 @@ class Curve:
     false: NDArray[np.int64]
     chosen: int | None
 
+    def rows(self) -> list[dict[str, float | int | bool]]:
+        """Return one flat row a threshold, ready for JSON."""
+        return [
+            {
+                "threshold": threshold.item(),
+                "recall": float(recall),
+                "expected": float(expected),
+                "at_least": float(at_least),
+                "counted": bool(counted),
+                "false": int(false),
+            }
+            for threshold, recall, expected, at_least, counted, false in zip(
+                self.thresholds, self.recall, self.expected, self.at_least, self.counted, self.false, strict=True
+            )
+        ]
+
 
 def precision_curve(
     promise: Promise, images: int, copies: CopyScores, scores: NDArray[np.number], pairs: Strangers

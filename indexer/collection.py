@@ -25,6 +25,9 @@ from hashae.errors import CollectionError, ConfigError, SourceError, UnknownName
 from hashae.images.detail import FEATURELESS
 from hashae.images.scan import check_folder
 from hashae.indexer.answer import Answer, ImageMatch
+from hashae.indexer.calibrate import Measurement, Sampling
+from hashae.indexer.calibrated import Calibration
+from hashae.indexer.calibrator import Calibrator
 from hashae.indexer.catalogue import Catalogue, collection_id
 from hashae.indexer.code_table import CodeTables
 from hashae.indexer.duplicates import group_codes, report_groups
@@ -63,6 +66,7 @@ class Collection:
         self._catalogue = Catalogue(database, self._id)
         self._facts = FactBook(database, self._id)
         self._tables = CodeTables(self._catalogue, self._facts, threads=threads)
+        self._calibrator = Calibrator(self._shelf, self._catalogue, self._facts, self._tables)
         self._encoder: tuple[int, Encoder] | None = None
 
     @classmethod
@@ -289,8 +293,8 @@ class Collection:
         folder
             Look only at the images of this folder; None takes all. What matches is what matches in the collection.
         radius
-            One Hamming distance for all images, inclusive; None gives every image its own, estimated from the codes of
-            the collection (see :mod:`hashae.calibration`).
+            One Hamming distance for all images, inclusive; None takes the calibration (see :meth:`calibrate`), or,
+            without one, gives every image its own by what was learned with the encoder (:mod:`hashae.calibration`).
         on_progress
             Called from this thread.
 
@@ -306,12 +310,8 @@ class Collection:
         whole = table.index
         chosen = np.ones(len(whole), np.bool_)
         if folder is not None:
-            absolute = absolute_path(folder)
-            inside = self._sources.images_at(absolute)
-            if not inside and self._sources.exact(absolute) is None:
-                raise UnknownName(f"{self.path} knows no pictures in {absolute}; run: hashae index {absolute}")
-            chosen = np.isin(whole.ids, inside)
-            bad = [failure for failure in bad if is_below(failure.path, absolute)]
+            chosen = np.isin(whole.ids, self._inside(folder))
+            bad = [failure for failure in bad if is_below(failure.path, absolute_path(folder))]
         plain = chosen & np.isin(whole.ids, self._facts.featureless(encoder_id, FEATURELESS))
         seen = chosen & ~plain
         rule = self._rule(encoder, len(whole), radius)
@@ -330,6 +330,57 @@ class Collection:
             created=_now(),
             groups=report_groups(groups, whole, self._catalogue, hashing),
             failures=tuple(bad),
+            calibration=rule.calibration,
+        )
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What was measured with the encoder in use, or None; see :meth:`calibrate`."""
+        id_ = self._shelf.default()
+        return None if id_ is None else self._calibrator.stored(id_)
+
+    @property
+    def calibration_due(self) -> bool:
+        """True if there are images enough and there is no calibration yet, or their number has changed by half."""
+        return self.has_encoder and self._calibrator.due(*self._open_encoder())
+
+    def calibrate(
+        self,
+        folder: str | Path | None = None,
+        sampling: Sampling | None = None,
+        *,
+        workers: int = 2,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Measurement:
+        """Choose the radius that keeps a promised precision, on edited copies of a sample of images; it is stored.
+
+        Parameters
+        ----------
+        folder
+            Edit only images of this folder; None takes all.
+        sampling
+            What to promise and to measure; None promises 99.9 %.
+        workers
+            Threads that edit.
+        on_progress
+            Called from this thread.
+
+        Raises
+        ------
+        CollectionError
+            If there is no encoder, or too few images.
+        SourceError
+            If no image can be read.
+        UnknownName
+            If the collection knows nothing of the folder.
+        """
+        return self._calibrator.run(
+            *self._open_encoder(),
+            sampling or Sampling(),
+            inside=None if folder is None else self._inside(folder),
+            date=_now(),
+            workers=workers,
+            on_progress=on_progress,
         )
 
     def failures(self) -> list[Failure]:
@@ -356,7 +407,15 @@ class Collection:
         return thumbnail(path)
 
     def _rule(self, encoder: Encoder, images: int, radius: int | None = None) -> RadiusRule:
-        return choose_rule(images, radius=radius, fallback=encoder.info.radius, tail=encoder.info.tail)
+        info, calibration = encoder.info, None if radius is not None else self.calibration
+        return choose_rule(images, radius=radius, fallback=info.radius, tail=info.tail, calibration=calibration)
+
+    def _inside(self, folder: str | Path) -> list[int]:
+        absolute = absolute_path(folder)
+        inside = self._sources.images_at(absolute)
+        if not inside and self._sources.exact(absolute) is None:
+            raise UnknownName(f"{self.path} knows no pictures in {absolute}; run: hashae index {absolute}")
+        return inside
 
     def _describe(
         self, encoder: int, found: Sequence[Match], allowed: Sequence[float | None] | None

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashae.calibration import BETA, MIN_CODES, Tail
+from hashae.indexer.calibrated import Calibration
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,18 @@ class RadiusRule:
         their margins, ``max(tau + beta * crowding, 0)`` each (see :mod:`hashae.calibration`). None: one radius for all.
     beta
         How much of its crowding an image adds to its margin; below 2.
+    calibration
+        That the numbers are from; None if they are from the encoder or a person.
     """
 
     radius: int
     tau: float | None = None
     beta: float = BETA
+    calibration: Calibration | None = None
 
     def __str__(self) -> str:
-        return f"radius {self.radius} bits" if self.tau is None else "own radius for each image"
+        rule = f"radius {self.radius} bits" if self.tau is None else "own radius for each image"
+        return rule if self.calibration is None else f"{rule}, {self.calibration.words}"
 
     def margins(self, crowding: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the margin of images with this crowding, ``float32 (n,)``, at least 0, in bits."""
@@ -58,7 +63,9 @@ class RadiusRule:
         return max(math.floor(bound + 1e-3), 0)  # margins are rounded to float32
 
 
-def choose_rule(images: int, *, radius: int | None, fallback: int, tail: Tail | None) -> RadiusRule:
+def choose_rule(
+    images: int, *, radius: int | None, fallback: int, tail: Tail | None, calibration: Calibration | None = None
+) -> RadiusRule:
     """Choose the rule of a collection.
 
     Parameters
@@ -71,9 +78,14 @@ def choose_rule(images: int, *, radius: int | None, fallback: int, tail: Tail | 
         One radius for a collection too small for that.
     tail
         Of the encoder; None if it has none, which takes the fallback too.
+    calibration
+        Of the collection with this encoder: it decides unless a person does.
     """
     if radius is not None:
         return RadiusRule(radius)
+    if calibration is not None:
+        tau = calibration.tau if images >= MIN_CODES else None
+        return RadiusRule(calibration.radius, tau, calibration.beta, calibration)
     if tail is None or images < MIN_CODES:
         return RadiusRule(fallback)
     return RadiusRule(fallback, tail.tau(images))

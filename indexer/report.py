@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hashae.indexer.calibrated import Calibration
+
 TIERS = ("bytes", "pixels", "code", "near")
 """How two images are the same, strongest first: equal files, equal pixels, equal codes, codes within the radius."""
 
@@ -153,6 +155,8 @@ class DedupReport:
         Number of groups left out because a person said to ignore them.
     separated
         Number of pairs that a person told apart and that a group would have held otherwise.
+    calibration
+        That the radii are from; None if a person or the encoder gave them.
     """
 
     collection: str
@@ -168,6 +172,7 @@ class DedupReport:
     keep_rules: tuple[str, ...] = ()
     ignored: int = 0
     separated: int = 0
+    calibration: Calibration | None = None
 
     @property
     def duplicates(self) -> int:
@@ -182,9 +187,10 @@ class DedupReport:
     @property
     def rule(self) -> str:
         """The rule of a match in words: ``radius 12 of 256 bits`` or ``own radius for each image, ...``."""
+        rule = f"radius {self.radius} of {self.bits} bits"
         if self.own_radius:
-            return f"own radius for each image, median {self.radius} of {self.bits} bits"
-        return f"radius {self.radius} of {self.bits} bits"
+            rule = f"own radius for each image, median {self.radius} of {self.bits} bits"
+        return rule if self.calibration is None else f"{rule}, {self.calibration.words}"
 
     def by_tier(self) -> dict[str, dict[str, int]]:
         """Return for each tier the number of groups, of spare images and of bytes they take.
@@ -220,6 +226,7 @@ class DedupReport:
             name: getattr(self, name)
             for name in ("collection", "folder", "encoder", "bits", "radius", "own_radius", "keep_rules", "created")
         }
+        head["calibration"] = None if self.calibration is None else self.calibration.to_dict()
         failures = [asdict(failure) for failure in self.failures]
         return {"schema": SCHEMA_VERSION, **head, "summary": summary, "groups": groups, "failures": failures}
 

@@ -76,6 +76,18 @@ class Shelf:
                 .values(encoder=found, generation=collections.c.generation + 1)
             )
 
+    def calibration(self, id_: int) -> str | None:
+        """Return the JSON text of the calibration of an encoder in this collection, or None."""
+        query = select(encoders.c.calibration).where(encoders.c.id == id_)
+        with self._database.read() as connection:
+            found: str | None = connection.execute(query).scalar()
+        return found
+
+    def keep_calibration(self, id_: int, text: str) -> None:
+        """Store the calibration of an encoder; an earlier one is forgotten."""
+        with self._database.write() as connection:
+            connection.execute(update(encoders).where(encoders.c.id == id_).values(calibration=text))
+
     def listed(self) -> list[dict[str, Any]]:
         """Return name, bits, fingerprint, radius, number of codes and history of each encoder, oldest first."""
         default = self.default()

@@ -121,6 +121,7 @@ def test_indexing_in_json_says_the_same_in_numbers(cli, photos, db, encoder_file
         "missing": 0,
         "failed": [],
         "encoded": 9,
+        "calibration": None,
     }
 
 
