@@ -181,8 +181,8 @@ def sentences(calibration: Calibration) -> list[str]:
             f"that of the fitted tail of {pairs['different']:,} pairs of different pictures"
         )
     lines.append(
-        f"{pairs['false']:,} of {pairs['others']:,} pairs of an edited copy and another picture match; true copies that "
-        "the collection holds are among them"
+        f"{pairs['false']:,} of {pairs['others']:,} pairs of an edited copy and another picture match; true copies "
+        "that the collection holds are among them"
     )
     if pairs["suspected"]:
         lines.append(f"left out: {pairs['suspected']:,} pairs that may be copies of one picture")

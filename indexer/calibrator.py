@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hashae.encoder import Encoder
 from hashae.images.detail import FEATURELESS
-from hashae.indexer.calibrate import Measurement, Sampling, check_enough, is_due, measure
 from hashae.indexer.calibrated import Calibration
 from hashae.indexer.catalogue import Catalogue
 from hashae.indexer.code_table import CodeTable, CodeTables
 from hashae.indexer.facts import FactBook
 from hashae.indexer.shelf import Shelf
 from hashae.indexer.summary import Progress
+
+if TYPE_CHECKING:
+    from hashae.indexer.calibrate import Measurement, Sampling
 
 
 class Calibrator:
@@ -45,6 +48,8 @@ class Calibrator:
         encoder
             The encoder.
         """
+        from hashae.indexer.calibrate import is_due
+
         stored = self.stored(id_)
         if not is_due(stored, self._catalogue.count(), encoder.fingerprint):
             return False  # without a look at the codes
@@ -54,7 +59,7 @@ class Calibrator:
         self,
         id_: int,
         encoder: Encoder,
-        sampling: Sampling,
+        sampling: Sampling | None,
         *,
         inside: ArrayLike | None,
         date: str,
@@ -68,19 +73,26 @@ class Calibrator:
         id_, encoder
             As in :meth:`due`.
         sampling
-            What to measure.
+            What to measure; None is the usual.
         inside
             Ids of the images to edit; None takes all.
         date, workers, on_progress
             As in :func:`hashae.indexer.calibrate.measure`, `workers` being its threads.
         """
+        from hashae.indexer import calibrate  # what edits pictures is loaded for this alone
+
         table = self._tables.current(id_, encoder.bits)
         seen = self._seen(table)
-        check_enough(int(seen.sum()), encoder)
+        calibrate.check_enough(int(seen.sum()), encoder)
         index, crowding = table.part(seen), self._tables.crowding(table, on_progress)[seen]
         ids = index.ids if inside is None else np.intersect1d(index.ids, np.asarray(inside, np.int64))
         rows = self._catalogue.rows(ids.tolist())
-        found = measure(index, crowding, encoder, rows, sampling, date=date, threads=workers, on_progress=on_progress)
+        found = calibrate.measure(
+            *(index, crowding, encoder, rows, sampling or calibrate.Sampling()),
+            date=date,
+            threads=workers,
+            on_progress=on_progress,
+        )
         self._shelf.keep_calibration(id_, found.calibration.to_json())
         return found
 

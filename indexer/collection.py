@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +25,6 @@ from hashae.errors import CollectionError, ConfigError, SourceError, UnknownName
 from hashae.images.detail import FEATURELESS
 from hashae.images.scan import check_folder
 from hashae.indexer.answer import Answer, ImageMatch
-from hashae.indexer.calibrate import Measurement, Sampling
 from hashae.indexer.calibrated import Calibration
 from hashae.indexer.calibrator import Calibrator
 from hashae.indexer.catalogue import Catalogue, collection_id
@@ -43,6 +42,9 @@ from hashae.indexer.report import DedupReport, Failure
 from hashae.indexer.shelf import NewEncoder, Shelf
 from hashae.indexer.sources import SourceBook, absolute_path, is_below
 from hashae.indexer.summary import IndexSummary, Progress
+
+if TYPE_CHECKING:
+    from hashae.indexer.calibrate import Measurement, Sampling
 
 
 class Collection:
@@ -376,7 +378,7 @@ class Collection:
         """
         return self._calibrator.run(
             *self._open_encoder(),
-            sampling or Sampling(),
+            sampling,
             inside=None if folder is None else self._inside(folder),
             date=_now(),
             workers=workers,
