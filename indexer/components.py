@@ -1,0 +1,221 @@
+"""Connected components of codes that match: pairs go straight into a union-find, and none is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from threading import Event
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashae.codes import Codes
+from hashae.indexer.block_tables import LONG, Table, permute
+from hashae.indexer.pair_plan import JoinPlan, band_kernels, pair_kernels, plan_join
+from hashae.indexer.pairs import BUDGET, DEEPEST, SKIPPED, near_pairs, padded_columns
+from hashae.indexer.rule import MatchRule
+from hashae.indexer.scan import Words, as_rows
+
+Part = TypeVar("Part")
+Report = Callable[[int, int], None]
+"""Called with the work done and the work in all, in any unit."""
+
+THREADS_FROM = 50_000_000
+"""Expected nanoseconds below which starting threads does not pay."""
+
+
+def connected(
+    codes: Codes, rule: MatchRule, *, threads: int = 1, engine: str = "auto", on_step: Report | None = None
+) -> NDArray[np.int64]:
+    """Return for each code the smallest row of its connected component.
+
+    Parameters
+    ----------
+    codes
+        ``uint8 (n, bytes)``.
+    rule
+        When two of them match.
+    threads
+        Of the compiled loops and of FAISS. The answer does not depend on them.
+    engine
+        See :func:`hashae.indexer.pair_plan.plan_join`.
+    on_step
+        Told how far the search is.
+    """
+    words, width = as_rows(codes), codes.shape[1]
+    assert len(codes) < 2**31, "rows are 32-bit numbers"
+    if len(codes) < 2:
+        return np.arange(len(codes))
+    limit = rule.largest(8 * width)
+    plan = plan_join(words, width, limit, engine=engine)
+    if plan.engine == "compiled":
+        return _Joiner(words, width, rule, limit, plan, threads, on_step).run().astype(np.int64)
+    parent = np.arange(len(codes))
+    for a, b, distance in near_pairs(codes, limit, engine=engine, threads=threads):
+        linked = rule.linked(a, b, distance)
+        unite(parent, a[linked], b[linked])
+    return roots(parent, np.arange(len(codes)))
+
+
+def roots(parent: NDArray[np.int64], nodes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Follow parents to the top, halving the paths on the way."""
+    while True:
+        above = parent[nodes]
+        if np.array_equal(above, nodes):
+            return nodes
+        parent[nodes] = parent[above]
+        nodes = parent[nodes]
+
+
+def unite(parent: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64]) -> None:
+    """Join the sets of each pair; a root is always the smallest node of its set, whatever the order of pairs."""
+    while len(a):
+        a, b = roots(parent, a), roots(parent, b)
+        apart = a != b
+        a, b = np.minimum(a, b)[apart], np.maximum(a, b)[apart]
+        np.minimum.at(parent, b, a)
+
+
+def run_all(
+    task: Callable[[Part], float], parts: Iterable[Part], threads: int, total: float, on_step: Report | None
+) -> None:
+    """Run `task` over `parts`; it returns the work it has done. An interruption leaves no thread behind."""
+    done = 0.0
+
+    def tell(work: float) -> None:
+        nonlocal done
+        done += work
+        if on_step:
+            on_step(int(done), int(total))
+
+    if threads == 1:
+        for part in parts:
+            tell(task(part))
+        return
+    stop = Event()
+
+    def unless_stopped(part: Part) -> float:
+        return 0.0 if stop.is_set() else task(part)
+
+    with ThreadPoolExecutor(threads) as pool:
+        futures: list[Future[float]] = [pool.submit(unless_stopped, part) for part in parts]
+        try:
+            for future in futures:
+                tell(future.result())
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+
+
+class _Joiner:
+    """One compiled search for components: each thread has a forest of its own, and in the end they are merged."""
+
+    def __init__(
+        self,
+        words: Words,
+        width: int,
+        rule: MatchRule,
+        limit: int,
+        plan: JoinPlan,
+        threads: int,
+        on_step: Report | None,
+        depth: int = 0,
+    ) -> None:
+        self._loops: Any = pair_kernels()
+        self._words, self._width, self._rule, self._limit = words, width, rule, limit
+        self._plan, self._on_step, self._depth = plan, on_step, depth
+        self._threads = threads if plan.cost >= THREADS_FROM else 1
+
+    def run(self) -> NDArray[np.int32]:
+        """Return the root of each row."""
+        n = len(self._words)
+        forests = [np.arange(n, dtype=np.int32) for _ in range(self._threads)]
+        self._idle: SimpleQueue[NDArray[np.int32]] = SimpleQueue()
+        for forest in forests:
+            self._idle.put(forest)
+        if self._plan.blocks is not None:
+            self._join_tables()
+        else:
+            self._join_all()
+        first, *others = forests
+        for other in others:
+            self._loops.merge(first, other)
+        self._loops.flatten(first)
+        return first
+
+    def _join_tables(self) -> None:
+        blocks = self._plan.blocks
+        assert blocks is not None
+        words = self._words if blocks.order is None else permute(self._words, blocks.order)
+        margins = self._rule.margins if self._rule.margins.any() else np.empty(0)
+        buffers: SimpleQueue[Words] = SimpleQueue()
+        for _ in range(self._threads):
+            buffers.put(np.empty(len(words), np.uint64))
+
+        def join(table: Table) -> float:
+            forest, values = self._idle.get(), buffers.get()
+            try:
+                self._loops.pack(words, table.segments, values)
+                values.sort()
+                self._join_runs(table, values, words, margins, forest)
+            finally:
+                self._idle.put(forest)
+                buffers.put(values)
+            return 1.0
+
+        run_all(join, blocks.tables, self._threads, len(blocks.tables), self._on_step)
+
+    def _join_runs(
+        self, table: Table, values: Words, words: Words, margins: NDArray[np.float64], forest: NDArray[np.int32]
+    ) -> None:
+        assert self._plan.blocks is not None
+        row_bits, at, skipped = self._plan.blocks.row_bits, 0, np.empty((SKIPPED, 2), np.int64)
+        shift, low, mask = np.uint64(64 - table.key_bits), np.uint64(row_bits), np.uint64((1 << row_bits) - 1)
+        radius, limit = self._rule.radius, self._limit
+        while at < len(values):
+            at, few = self._loops.connect_runs(
+                values, shift, low, words, margins, radius, limit, forest, at, BUDGET, LONG, skipped
+            )
+            for start, end in skipped[:few].tolist():
+                rows = (values[start:end] & mask).astype(np.int64)
+                if not self._loops.joined(forest, rows):
+                    self._join_inside(np.sort(rows), forest)
+
+    def _join_inside(self, rows: NDArray[np.int64], forest: NDArray[np.int32]) -> None:
+        """Join the rows of a long run: a search with blocks of its own, for its bits are unlike those of all."""
+        words, rule = self._words[rows], self._rule.of(rows)
+        plan = plan_join(words, self._width, self._limit, engine="compiled")
+        if self._depth >= DEEPEST:
+            plan = JoinPlan(plan.engine, None, plan.cost, "nested too deeply")
+        inside = _Joiner(words, self._width, rule, self._limit, plan, 1, None, self._depth + 1).run()
+        self._loops.unite_all(forest, rows, rows[inside])
+
+    def _join_all(self) -> None:
+        loops: Any = band_kernels()
+        # ordered by margin, the margins of columns that are looked at together are alike, and so are their radii
+        order = np.argsort(self._rule.margins, kind="stable")
+        rows, columns = padded_columns(self._words[order], loops.STEP)
+        n, step, margins = len(rows), loops.STEP, self._rule.margins[order]
+        largest = np.maximum.reduceat(margins, np.arange(0, n, step))
+        height = max(64, min(4096, 16 * BUDGET // n))
+        local: SimpleQueue[NDArray[np.int32]] = SimpleQueue()
+        made = [np.arange(n, dtype=np.int32) for _ in range(self._threads)]
+        for forest in made:
+            local.put(forest)
+
+        def join(top: int) -> float:
+            forest, bottom = local.get(), min(top + height, n)
+            try:
+                loops.connect_band(rows, columns, margins, largest, self._rule.radius, self._limit, forest, top, bottom)
+            finally:
+                local.put(forest)
+            return float((bottom - top) * (n - (top + bottom) / 2))
+
+        run_all(join, range(0, n, height), self._threads, n * n / 2, self._on_step)
+        forest = self._idle.get()
+        for part in made:
+            self._loops.flatten(part)
+            self._loops.unite_all(forest, order, order[part])
+        self._idle.put(forest)

@@ -1,0 +1,169 @@
+"""Pairs of codes within a radius, as a stream of blocks: nowhere is a list of all pairs held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashae.codes import Codes
+from hashae.indexer.block_tables import LONG, BlockPlan, Table, in_first_table, long_runs, pack, permute, run_pairs
+from hashae.indexer.nearest import faiss_pairs
+from hashae.indexer.pair_plan import JoinPlan, band_kernels, pair_kernels, plan_join
+from hashae.indexer.scan import Pairs, Words, as_rows, scan_pairs
+
+ROOM = 1 << 16
+"""Pairs in one block of the compiled loops, besides those of the longest run."""
+BUDGET = 1 << 27
+"""Comparisons of one call into a compiled loop: some tenths of a second, so that Ctrl-C is heard."""
+SKIPPED = 256
+"""Long runs that are set aside before they are looked at."""
+DEEPEST = 4
+"""Nesting of searches inside long runs, after which everything in a run is compared."""
+
+
+def near_pairs(codes: Codes, limit: int, *, border: int = 0, engine: str = "auto", threads: int = 1) -> Iterator[Pairs]:
+    """Yield all pairs of rows at most `limit` bits apart, each once, in bounded blocks.
+
+    Parameters
+    ----------
+    codes
+        ``uint8 (n, bytes)``.
+    limit
+        Bits, inclusive.
+    border
+        Rows below it and rows from it on are two sets, and only pairs across are wanted; 0 for all pairs.
+    engine
+        See :func:`hashae.indexer.pair_plan.plan_join`.
+    threads
+        Where FAISS compares everything; the other ways use one.
+
+    Yields
+    ------
+    Rows ``a``, rows ``b`` with ``a < b``, and distances.
+    """
+    if len(codes) < 2:
+        return
+    words = as_rows(codes)
+    plan = plan_join(words, codes.shape[1], limit, border=border, engine=engine)
+    if plan.engine == "faiss":
+        for a, b, distance in faiss_pairs(codes, limit, threads):
+            keep = (a < border) != (b < border) if border else slice(None)
+            yield a[keep], b[keep], distance[keep]
+    else:
+        yield from _pairs_of(words, codes.shape[1], limit, plan, border, 0)
+
+
+def _pairs_of(words: Words, width: int, limit: int, plan: JoinPlan, border: int, depth: int) -> Iterator[Pairs]:
+    compiled = pair_kernels() if plan.engine == "compiled" else None
+    if plan.blocks is None:
+        yield from _scan_compiled(words, limit, border) if compiled else _scan(words, limit, border)
+        return
+    order = plan.blocks.order
+    seen = words if order is None else permute(words, order)
+    values = np.empty(len(words), np.uint64)
+    masks = plan.blocks.masks(seen.shape[1])
+    for table in plan.blocks.tables:
+        (compiled.pack(seen, table.segments, values) if compiled else pack(seen, table, values))
+        values.sort()
+        long: list[tuple[int, int]] = []
+        if compiled:
+            yield from _runs_compiled(compiled, values, seen, limit, border, plan.blocks, table, masks, long)
+        else:
+            yield from _runs(values, seen, limit, border, plan.blocks, table, long)
+        for start, end in long:
+            rows = np.sort(values[start:end] & np.uint64((1 << plan.blocks.row_bits) - 1)).astype(np.int64)
+            for a, b, distance in _pairs_inside(words[rows], width, limit, plan.engine, rows, border, depth):
+                first = in_first_table(seen, a, b, plan.blocks, table)
+                yield a[first], b[first], distance[first]
+
+
+def _pairs_inside(
+    words: Words, width: int, limit: int, engine: str, rows: NDArray[np.int64], border: int, depth: int
+) -> Iterator[Pairs]:
+    """Yield the pairs of a long run: a search of its own, with blocks of its own, for its bits are not those of all."""
+    inside = int(np.searchsorted(rows, border))
+    if border and inside in (0, len(rows)):
+        return
+    plan = plan_join(words, width, limit, border=inside, engine=engine)
+    if depth >= DEEPEST:
+        plan = JoinPlan(plan.engine, None, plan.cost, "nested too deeply")
+    for a, b, distance in _pairs_of(words, width, limit, plan, inside, depth + 1):
+        yield rows[a], rows[b], distance
+
+
+def _runs(
+    values: Words, words: Words, limit: int, border: int, plan: BlockPlan, table: Table, long: list[tuple[int, int]]
+) -> Iterator[Pairs]:
+    """Yield the pairs of one sorted table; put runs that are too long into `long`."""
+    long += long_runs(values, table.key_bits)
+    for left, right in run_pairs(values, table.key_bits, plan.row_bits, limit, long):
+        distance = np.bitwise_count(words[left] ^ words[right]).sum(axis=1, dtype=np.int32)
+        near = distance <= limit
+        if border:
+            near &= (left < border) != (right < border)
+        a, b, distance = left[near], right[near], distance[near]
+        first = in_first_table(words, a, b, plan, table)
+        yield np.minimum(a, b)[first], np.maximum(a, b)[first], distance[first]
+
+
+def _runs_compiled(
+    compiled: Any,
+    values: Words,
+    words: Words,
+    limit: int,
+    border: int,
+    plan: BlockPlan,
+    table: Table,
+    masks: Words,
+    long: list[tuple[int, int]],
+) -> Iterator[Pairs]:
+    """Do the same with compiled loops."""
+    skipped = np.empty((SKIPPED, 2), np.int64)
+    a, b = np.empty(ROOM + LONG, np.int64), np.empty(ROOM + LONG, np.int64)
+    distance, at, inside = np.empty(ROOM + LONG, np.int32), 0, 0
+    shift, row_bits = np.uint64(64 - table.key_bits), np.uint64(plan.row_bits)
+    while at < len(values):
+        at, inside, found, few = compiled.collect_runs(
+            values, shift, row_bits, words, limit, border, masks, table.chosen, at, inside, BUDGET, LONG, skipped,
+            a, b, distance,
+        )  # fmt: skip
+        long += [(int(start), int(end)) for start, end in skipped[:few]]
+        if found:
+            yield a[:found].copy(), b[:found].copy(), distance[:found].copy()
+
+
+def _scan(words: Words, limit: int, border: int) -> Iterator[Pairs]:
+    for a, b, distance in scan_pairs(np.ascontiguousarray(words).view(np.uint8), limit):
+        keep = (a < border) != (b < border) if border else slice(None)
+        yield a[keep], b[keep], distance[keep]
+
+
+def padded_columns(words: Words, step: int) -> tuple[Words, Words]:
+    """Return rows of 1, 2, 4 or 8 words, and the same as columns with zeros up to a multiple of `step`."""
+    if words.shape[1] == 3:
+        words = np.pad(words, ((0, 0), (0, 1)))
+    columns = np.zeros((words.shape[1], -(-len(words) // step) * step), np.uint64)
+    columns[:, : len(words)] = words.T
+    return np.ascontiguousarray(words), columns
+
+
+def _scan_compiled(words: Words, limit: int, border: int) -> Iterator[Pairs]:
+    compiled: Any = band_kernels()
+    rows, columns = padded_columns(words, compiled.STEP)
+    none = np.zeros(columns.shape[1] // compiled.STEP)
+    room = ROOM + compiled.TILE
+    a, b, distance = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int32)
+    n = len(rows)
+    height = max(64, min(4096, BUDGET // n))
+    for top in range(0, border or n, height):
+        bottom = min(top + height, border or n)
+        tile, at = max(top, border) // compiled.TILE * compiled.TILE, top
+        while tile < n:
+            tile, at, found = compiled.collect_band(
+                rows, columns, limit, border, none, top, bottom, tile, at, a, b, distance
+            )
+            if found:
+                yield a[:found].copy(), b[:found].copy(), distance[:found].copy()
