@@ -1,4 +1,4 @@
-"""Exact neighbourhood search by bands.
+"""All pairs within a radius by bands.
 
 Split the code into ``radius + 1`` bands: two codes within `radius` bits agree on at least one of them (pigeonhole;
 multi-index hashing, Norouzi, Punjani, Fleet 2012). Each band is a sorted array; the codes that share a band with the
@@ -16,28 +16,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hashae.codes import Codes
-from hashae.errors import ConfigError
-from hashae.indexer.scan import Hits, Pairs, check_radius, words_of
+from hashae.indexer.order import check_order
+from hashae.indexer.scan import Pairs, check_radius, words_of
 
 KEY_BITS = 64
 CHUNK = 1 << 20
 """Candidates compared at a time, so that memory stays bounded when a band says nothing."""
-
-
-def check_order(order: ArrayLike | None, bits: int) -> NDArray[np.int64]:
-    """Return `order` as a permutation of the bit positions; None is the identity.
-
-    Raises
-    ------
-    ConfigError
-        If a position is missing, repeated or out of range.
-    """
-    if order is None:
-        return np.arange(bits)
-    array = np.asarray(order)
-    if array.shape != (bits,) or not np.array_equal(np.sort(array), np.arange(bits)):
-        raise ConfigError(f"order has shape {array.shape}; expected each bit position 0 to {bits - 1} exactly once")
-    return array.astype(np.int64)
 
 
 def band_values(codes: Codes, bands: int, order: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -79,8 +63,8 @@ class BandIndex:
     Examples
     --------
     >>> index = BandIndex(np.array([[0], [3], [255]], np.uint8), np.array([10, 11, 12]), radius=2)
-    >>> index.search(np.array([[1]], np.uint8), 1).ids.tolist()
-    [10, 11]
+    >>> [(a.tolist(), b.tolist()) for a, b, _ in index.pairs(2)]
+    [([0], [1])]
     """
 
     def __init__(self, codes: Codes, ids: NDArray[np.int64], radius: int, order: ArrayLike | None = None) -> None:
@@ -92,39 +76,6 @@ class BandIndex:
         self._by_row = band_values(codes, self.radius + 1, self._order)  # (bands, n)
         self._rows = np.argsort(self._by_row, axis=1)  # (bands, n), row numbers by value
         self._values = np.take_along_axis(self._by_row, self._rows, axis=1)
-
-    def search(self, queries: Codes, radius: int) -> Hits:
-        """Find every code at most `radius` bits from each query.
-
-        Parameters
-        ----------
-        queries
-            ``uint8 (m, bytes)``.
-        radius
-            Bits, inclusive, at most the radius of the index.
-        """
-        if radius > self.radius:
-            raise ConfigError(f"radius is {radius}; these bands are exact up to {self.radius}: build them for more")
-        n, m = len(self._ids), len(queries)
-        keys, words = band_values(queries, self.radius + 1, self._order), words_of(queries)
-        starts, ends = [], []
-        for band, key in enumerate(keys):
-            starts.append(np.searchsorted(self._values[band], key, "left") + band * n)
-            ends.append(np.searchsorted(self._values[band], key, "right") + band * n)
-        start = np.concatenate(starts)  # (bands * m,): where the bucket begins in the flat (bands * n) rows
-        count = np.concatenate(ends) - start
-        flat, found = self._rows.reshape(-1), []
-        for part in _parts(count):
-            query = np.repeat(np.arange(part.start, part.stop) % max(m, 1), count[part])
-            row = flat[_ranges(start[part], count[part])]
-            distance = np.bitwise_count(self._words[row] ^ words[query]).sum(axis=1, dtype=np.int32)
-            near = np.flatnonzero(distance <= radius)
-            found.append((query[near] * n + row[near], distance[near]))
-        packed = np.concatenate([np.empty(0, np.int64), *(pair for pair, _ in found)])
-        distances = np.concatenate([np.empty(0, np.int32), *(distance for _, distance in found)])
-        once = _first_of_equal(packed)  # a code that shares two bands with the query was found twice
-        query, row = np.divmod(packed[once], max(n, 1))
-        return Hits(query, self._ids[row], distances[once], len(count), int(count.sum()))
 
     def pair_candidates(self) -> int:
         """Count the pairs of codes that share a band: what :meth:`pairs` has to read."""
@@ -175,26 +126,3 @@ class BandIndex:
 def _join_pairs(parts: list[Pairs]) -> Pairs:
     a, b, distance = zip(*parts, strict=True)
     return np.concatenate(a), np.concatenate(b), np.concatenate(distance)
-
-
-def _parts(count: NDArray[np.int64]) -> Iterator[slice]:
-    """Cut look-ups into runs of about CHUNK candidates; one look-up is never cut."""
-    total = np.cumsum(count)
-    start = 0
-    while start < len(count) and total[-1] > 0:
-        before = total[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(total, before + CHUNK, "right")))
-        yield slice(start, stop)
-        start = stop
-
-
-def _ranges(start: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Concatenate ``arange(s, s + c)`` for each start and count."""
-    ends = np.cumsum(count)
-    return np.arange(ends[-1]) + np.repeat(start - ends + count, count)
-
-
-def _first_of_equal(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    order = np.argsort(values, kind="stable")
-    ordered = values[order]
-    return order[np.r_[True, ordered[1:] != ordered[:-1]]] if len(order) else order

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -14,17 +15,29 @@ def has_numba() -> bool:
 
 
 @cache
+def has_faiss() -> bool:
+    """Tell whether FAISS is installed, without importing it."""
+    return find_spec("faiss") is not None
+
+
+@cache
 def kernels() -> ModuleType | None:
     """Import the compiled loops; None where numba is missing, switched off, or does not fit this numpy.
 
     Loading takes some tenths of a second: ask :func:`has_numba` first where that would not pay.
     """
+    return loops("kernels")
+
+
+@cache
+def loops(name: str) -> ModuleType | None:
+    """Import one of the modules of compiled loops, ``hashae.indexer.<name>``; None as for :func:`kernels`."""
     if not has_numba():
         return None
     try:
         from numba.core import config
 
-        from hashae.indexer import kernels as module
+        module = import_module(f"hashae.indexer.{name}")
     except (ImportError, SystemError):  # what numba raises beside a numpy that it does not know
         return None
     return None if getattr(config, "DISABLE_JIT", 0) else module

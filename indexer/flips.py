@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from hashae.codes import Codes, check_bits, check_codes
 from hashae.errors import SearchTooLarge
-from hashae.indexer.bands import BandIndex
-from hashae.indexer.scan import Hits, check_radius, join_hits
+from hashae.indexer.hits import Hits, join_hits, no_hits, pack, sorted_hits
+from hashae.indexer.scan import check_radius, words_of
 
 FLIP_LIMIT = 1_000_000
 """Most codes one query may look up: 64 bits stay below it up to radius 4."""
@@ -92,13 +92,39 @@ def neighbours(code: Codes, radius: int, *, limit: int = FLIP_LIMIT) -> tuple[Co
     return np.concatenate(levels) ^ code, distances
 
 
-def flips_within(table: BandIndex, queries: Codes, radius: int, *, limit: int = FLIP_LIMIT) -> Hits:
+class CodeTable:
+    """Whole codes in order, to look them up.
+
+    Parameters
+    ----------
+    codes
+        ``uint8 (n, bytes)``.
+    """
+
+    def __init__(self, codes: Codes) -> None:
+        self._words = words_of(codes)
+        self._rows = np.argsort(self._words[:, 0], kind="stable")
+        self._first = self._words[self._rows, 0]
+
+    def rows_of(self, codes: Codes) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+        """Return which of `codes` are in the table, their rows, and how many codes were compared."""
+        words = words_of(codes)
+        left = np.searchsorted(self._first, words[:, 0], "left")
+        size = np.searchsorted(self._first, words[:, 0], "right") - left
+        number, ends = np.repeat(np.arange(len(words)), size), np.cumsum(size)
+        place = np.arange(len(number)) + np.repeat(left - ends + size, size)
+        rows = self._rows[place]
+        same = (self._words[rows] == words[number]).all(axis=1)
+        return number[same], rows[same], len(rows)
+
+
+def flips_within(table: CodeTable, queries: Codes, radius: int, *, limit: int = FLIP_LIMIT) -> Hits:
     """Answer a neighbourhood search by looking up every neighbour of every query.
 
     Parameters
     ----------
     table
-        One band (radius 0): a look-up table of whole codes.
+        Of the codes to search.
     queries
         ``uint8 (m, bytes)``.
     radius
@@ -111,10 +137,10 @@ def flips_within(table: BandIndex, queries: Codes, radius: int, *, limit: int = 
     SearchTooLarge
         If one query needs more than `limit` look-ups.
     """
-    found = []
-    for number, query in enumerate(queries):
+    found = [no_hits(0)]
+    for query in queries:
         codes, distances = neighbours(query, radius, limit=limit)
-        hits = table.search(codes, 0)
-        at = np.full(len(hits.ids), number, np.int64)
-        found.append(Hits(at, hits.ids, distances[hits.queries], len(codes), hits.candidates))
+        number, rows, read = table.rows_of(codes)
+        packed = pack(distances[number], rows)
+        found.append(sorted_hits(1, np.zeros(len(rows), np.int64), packed, probes=len(codes), candidates=read))
     return join_hits(found)

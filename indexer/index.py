@@ -1,12 +1,12 @@
 """HashIndex: packed codes in memory, three exact questions, duplicate groups.
 
 Every method of a question answers alike, ordered by (distance, id); `method` only says how, and ``"auto"`` picks the
-cheapest. An index is a cache of codes kept elsewhere: it is cheap to make and has no file format.
+cheapest. An index is a cache of codes kept elsewhere: it is cheap to make, and :mod:`hashae.indexer.cache` keeps what
+was made beside them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from time import perf_counter
 from typing import TypeVar
@@ -15,21 +15,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hashae.codes import Codes, check_bits, check_codes
-from hashae.errors import CodeError, ConfigError, UnknownName
-from hashae.indexer.bands import BandIndex, check_order
-from hashae.indexer.flips import check_flips, flips_within
+from hashae.errors import CodeError, ConfigError, MissingDependency, UnknownName
+from hashae.indexer.approximate import Recall, recall_of
+from hashae.indexer.compiled import has_numba
+from hashae.indexer.engines import Engines
 from hashae.indexer.groups import CodeGroup, find_groups
+from hashae.indexer.hits import Hits
 from hashae.indexer.match import Match
-from hashae.indexer.nearest import FlatIndex, has_faiss
-from hashae.indexer.planner import Explanation, Plan, plan_nearest, plan_within
-from hashae.indexer.scan import Hits, check_ids, check_radius, check_threads, scan_nearest, scan_within
+from hashae.indexer.order import check_order
+from hashae.indexer.planner import Explanation
+from hashae.indexer.scan import check_ids, check_radius, check_threads
 
 WITHIN_METHODS = ("auto", "bands", "flips", "scan", "faiss")
-NEAREST_METHODS = ("auto", "faiss", "scan")
-KEPT = 4
-"""Band tables kept, one a radius: a caller who tries radii must not fill the memory."""
-
-Built = TypeVar("Built")
+NEAREST_METHODS = ("auto", "bands", "scan", "faiss")
+WITHIN_BY_NAME = (*WITHIN_METHODS, "key")
+NEAREST_BY_NAME = (*NEAREST_METHODS, "gpu", "ivf")
+"""What may be asked for: of these, ``key`` and ``ivf`` may miss something, all others answer alike."""
 
 
 class HashIndex:
@@ -43,10 +44,14 @@ class HashIndex:
     bits
         Code length: a multiple of 8 from 8 to 512.
     threads
-        Threads for large batches through FAISS and for :meth:`duplicates`, 1 or more. Default 1. No answer depends on
+        Threads that share large batches, and work on :meth:`duplicates`, 1 or more. Default 1. No answer depends on
         them.
     order
-        ``int (bits,)``: bit positions in the order in which they are dealt to bands. Default: as they come.
+        ``int (bits,)``: bit positions in the order in which they are dealt to bands. Default: derived from the codes,
+        see :func:`hashae.indexer.order.band_order`.
+    compiled
+        Whether the compiled loops of the extra ``fast`` run. Default: where that pays, their loading included. No
+        answer depends on it.
 
     Raises
     ------
@@ -61,17 +66,20 @@ class HashIndex:
     [Match(distance=0, id=7), Match(distance=1, id=9)]
     """
 
-    def __init__(self, bits: int, *, threads: int = 1, order: ArrayLike | None = None) -> None:
+    def __init__(
+        self, bits: int, *, threads: int = 1, order: ArrayLike | None = None, compiled: bool | None = None
+    ) -> None:
         self.bits = check_bits(bits)
         self.threads = check_threads(threads)
-        self._order = check_order(order, bits)
+        self._order = None if order is None else check_order(order, bits)
+        self._compiled = compiled
+        if compiled and not has_numba():
+            raise MissingDependency("HashIndex(compiled=True)", "fast")
         self._ids: NDArray[np.int64] = np.empty(0, np.int64)
         self._codes: Codes = np.empty((0, bits // 8), np.uint8)
         self._added: list[tuple[NDArray[np.int64], Codes]] = []
         self._added_ids: set[int] = set()
-        self._generation = 0
-        self._built: dict[tuple[str, int], object] = {}
-        self._built_for = 0
+        self._engines: Engines | None = None
 
     def __repr__(self) -> str:
         return f"HashIndex(bits={self.bits}, threads={self.threads}): {len(self):,} codes"
@@ -118,7 +126,7 @@ class HashIndex:
         if listed:
             self._added.append((new.copy(), codes.copy()))
             self._added_ids.update(listed)
-            self._generation += 1
+            self._engines = None
 
     def remove(self, ids: ArrayLike) -> int:
         """Remove the codes of `ids`, skipping ids that are not there; return how many were removed."""
@@ -126,7 +134,7 @@ class HashIndex:
         gone = np.isin(known, check_ids(list(set(np.ravel(ids).tolist()))))  # an id named twice is one id
         if gone.any():
             self._ids, self._codes = _frozen(known[~gone]), _frozen(codes[~gone])
-            self._generation += 1
+            self._engines = None
         return int(gone.sum())
 
     def exact(self, code: ArrayLike) -> list[Match]:
@@ -137,7 +145,7 @@ class HashIndex:
         code
             ``uint8 (bits // 8,)`` or ``(1, bits // 8)``.
         """
-        return self._within(self._one(code), 0, "bands").matches(1)[0]
+        return self._matches(self._within(self._one(code), 0, "auto"))[0]
 
     def within(self, code: ArrayLike, radius: int, *, method: str = "auto") -> list[Match]:
         """Find every code at most `radius` bits from `code`, ordered by (distance, id).
@@ -150,9 +158,10 @@ class HashIndex:
             Bits, 0 to `bits`, inclusive.
         method
             ``"auto"`` lets the planner choose: bands while they are wide enough to tell codes apart, a scan where they
-            are not, for example for radius 33 on 256 bits (34 bands of 7 bits).
-            ``"bands"`` looks up ``radius + 1`` bands, ``"flips"`` every code within the radius, ``"scan"`` reads all
-            codes with numpy, ``"faiss"`` with FAISS. All answer alike.
+            are not. ``"bands"`` takes ``radius + 1`` steps through the multi-index, ``"flips"`` looks up every code
+            within the radius, ``"scan"`` reads all codes, ``"faiss"`` too, with FAISS. All these answer alike.
+            ``"key"``, for codes above 64 bits, misses codes whose first 64 bits differ in too many bits: see
+            :meth:`recall`.
 
         Raises
         ------
@@ -165,12 +174,28 @@ class HashIndex:
         UnknownName
             If there is no such method.
         """
-        return self._within(self._one(code), radius, method).matches(1)[0]
+        return self._matches(self._within(self._one(code), radius, method))[0]
 
     def within_many(self, codes: ArrayLike, radius: int, *, method: str = "auto") -> list[list[Match]]:
         """Answer :meth:`within` for each of `codes`, ``uint8 (m, bits // 8)``, at once."""
-        queries = check_codes(codes, self.bits)
-        return self._within(queries, radius, method).matches(len(queries))
+        return self._matches(self._within(check_codes(codes, self.bits), radius, method))
+
+    def within_arrays(
+        self, codes: ArrayLike, radius: int, *, method: str = "auto"
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
+        """Answer :meth:`within_many` with arrays: no Python object is made for a hit.
+
+        Returns
+        -------
+        limits : int64 of shape (m + 1,)
+            The answers to query q are those from ``limits[q]`` to ``limits[q + 1]``.
+        ids : int64 of shape (h,)
+            Those of one query ordered by (distance, id).
+        distances : int32 of shape (h,)
+            In bits.
+        """
+        hits = self._within(check_codes(codes, self.bits), radius, method)
+        return hits.limits, self._rows()[0][hits.rows], hits.distances
 
     def nearest(self, code: ArrayLike, k: int, *, method: str = "auto") -> list[Match]:
         """Find the `k` codes with the fewest differing bits, ordered by (distance, id).
@@ -183,7 +208,9 @@ class HashIndex:
             Number of codes, 1 or more; above the number in the index, all of them answer. Of equal distances at the
             cut-off the smaller ids are kept.
         method
-            ``"faiss"``, ``"scan"`` (numpy) or ``"auto"``: FAISS where it is installed. Both are exact.
+            ``"auto"`` lets the planner choose. ``"scan"`` and ``"faiss"`` read all codes; ``"bands"`` lets the radius
+            grow in the multi-index, and reads all codes where nothing is near. ``"gpu"`` is FAISS on a graphics card.
+            All these answer alike. ``"ivf"`` is FAISS's inverted file, which misses some: see :meth:`recall`.
 
         Raises
         ------
@@ -194,12 +221,34 @@ class HashIndex:
         UnknownName
             If there is no such method.
         """
-        return self._nearest(self._one(code), k, method).matches(1)[0]
+        return self._matches(self._nearest(self._one(code), k, method))[0]
 
     def nearest_many(self, codes: ArrayLike, k: int, *, method: str = "auto") -> list[list[Match]]:
         """Answer :meth:`nearest` for each of `codes`, ``uint8 (m, bits // 8)``, at once."""
-        queries = check_codes(codes, self.bits)
-        return self._nearest(queries, k, method).matches(len(queries))
+        return self._matches(self._nearest(check_codes(codes, self.bits), k, method))
+
+    def nearest_arrays(
+        self, codes: ArrayLike, k: int, *, method: str = "auto"
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Answer :meth:`nearest_many` with arrays: no Python object is made for a hit.
+
+        Returns
+        -------
+        ids : int64 of shape (m, min(k, n))
+            Each row ordered by (distance, id). Where the method ``"ivf"`` found fewer, the rest is -1.
+        distances : int32 of shape (m, min(k, n))
+            In bits; where there is no answer, `bits` and one.
+        """
+        hits = self._nearest(check_codes(codes, self.bits), k, method)
+        queries, width = len(hits.limits) - 1, min(k, len(self))
+        found = self._rows()[0][hits.rows]
+        if len(found) == queries * width:
+            return found.reshape(queries, width), hits.distances.reshape(queries, width)
+        counts = np.diff(hits.limits)
+        place = np.arange(len(found)) - np.repeat(hits.limits[:-1], counts), np.repeat(np.arange(queries), counts)
+        ids, distances = np.full((queries, width), -1), np.full((queries, width), self.bits + 1, np.int32)
+        ids[place[::-1]], distances[place[::-1]] = found, hits.distances
+        return ids, distances
 
     def duplicates(self, radius: int, *, chains: bool = False, margins: ArrayLike | None = None) -> list[CodeGroup]:
         """Group the codes that lie within `radius` of a common representative.
@@ -234,79 +283,87 @@ class HashIndex:
         ConfigError
             If both or neither of `radius` and `k` are given.
         """
-        query = self._one(code)
+        query, engines = self._one(code), self._ready()
         if radius is not None and k is None:
-            plan = self._plan_within(radius, "auto", 1)
-            search = partial(self._run_within, query, radius, plan.method)
+            plan = engines.plan_within(1, check_radius(radius, self.bits))
+            search = partial(engines.within, query, radius, plan)
         elif k is not None and radius is None:
-            plan = self._plan_nearest(k, "auto")
-            search = partial(self._run_nearest, query, k, plan.method)
+            plan = engines.plan_nearest(1, _checked_k(k))
+            search = partial(engines.nearest, query, k, plan)
         else:
             raise ConfigError(f"radius is {radius} and k is {k}; expected exactly one of them")
-        search()  # builds what the path needs
+        search()  # makes what the path needs
         start = perf_counter()
         hits = search()
         seconds = perf_counter() - start
-        return Explanation(plan.method, plan.why, hits.probes, hits.candidates, seconds, len(hits.ids))
+        return Explanation(
+            plan.method,
+            plan.why,
+            hits.probes,
+            hits.candidates,
+            seconds,
+            len(hits.rows),
+            plan.compiled,
+            plan.seconds,
+            plan.alternatives,
+        )
+
+    def recall(
+        self, method: str, *, k: int | None = None, radius: int | None = None, sample: int = 200, seed: int = 0
+    ) -> Recall:
+        """Measure how much of the exact answer a method finds, asking codes of the index itself.
+
+        Parameters
+        ----------
+        method
+            ``"ivf"`` with `k`, ``"key"`` with `radius`; for any other the answer is 1.
+        k
+            Measures ``nearest(code, k)``: the share of answers no farther than the exact k-th.
+        radius
+            Measures ``within(code, radius)``. Give exactly one of the two.
+        sample
+            Most codes asked, 1 or more. A code itself does not count among its answers.
+        seed
+            Of the choice.
+
+        Raises
+        ------
+        ConfigError
+            If both or neither of `radius` and `k` are given, or a number is out of range.
+        UnknownName
+            If there is no such method.
+        """
+        if sample < 1:
+            raise ConfigError(f"sample is {sample}; expected 1 or more")
+        _, codes = self._rows()
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(codes))[:sample])
+        if radius is not None and k is None:
+            exact, found = (self._within(codes[chosen], radius, name) for name in ("auto", method))
+            return recall_of(method, exact, found, chosen)
+        if k is not None and radius is None:
+            exact, found = (self._nearest(codes[chosen], _checked_k(k) + 1, name) for name in ("auto", method))
+            return recall_of(method, exact, found, chosen, k=k)
+        raise ConfigError(f"radius is {radius} and k is {k}; expected exactly one of them")
+
+    def _matches(self, hits: Hits) -> list[list[Match]]:
+        return hits.matches(self._rows()[0])
 
     def _within(self, queries: Codes, radius: int, method: str) -> Hits:
-        return self._run_within(queries, radius, self._plan_within(radius, method, len(queries)).method)
+        radius, engines = check_radius(radius, self.bits), self._ready()
+        return engines.within(
+            queries, radius, engines.plan_within(len(queries), radius, _checked(method, WITHIN_BY_NAME))
+        )
 
     def _nearest(self, queries: Codes, k: int, method: str) -> Hits:
-        return self._run_nearest(queries, k, self._plan_nearest(k, method).method)
+        k, engines = _checked_k(k), self._ready()
+        return engines.nearest(queries, k, engines.plan_nearest(len(queries), k, _checked(method, NEAREST_BY_NAME)))
 
-    def _plan_within(self, radius: int, method: str, queries: int) -> Plan:
-        check_radius(radius, self.bits)
-        if method != "auto":
-            return Plan(_checked(method, WITHIN_METHODS), "asked for by name")
-        return plan_within(len(self), self.bits, radius, queries=queries, faiss=has_faiss())
-
-    def _plan_nearest(self, k: int, method: str) -> Plan:
-        if not isinstance(k, int | np.integer) or k < 1:
-            raise ConfigError(f"k is {k}; expected a whole number, 1 or more")
-        if method != "auto":
-            return Plan(_checked(method, NEAREST_METHODS), "asked for by name")
-        return plan_nearest(len(self), faiss=has_faiss())
-
-    def _run_within(self, queries: Codes, radius: int, method: str) -> Hits:
-        ids, codes = self._rows()
-        if method == "scan":
-            return scan_within(codes, ids, queries, radius)
-        if method == "faiss":
-            return self._flat().within(queries, radius)
-        if method == "flips":
-            check_flips(self.bits, radius)  # before a table is built for nothing
-            return flips_within(self._bands(0), queries, radius)
-        return self._bands(radius).search(queries, radius)
-
-    def _run_nearest(self, queries: Codes, k: int, method: str) -> Hits:
-        if method == "faiss":
-            return self._flat().nearest(queries, k)
-        ids, codes = self._rows()
-        return scan_nearest(codes, ids, queries, k)
-
-    def _bands(self, radius: int) -> BandIndex:
-        ids, codes = self._rows()
-        return self._once(("bands", radius), lambda: BandIndex(codes, ids, radius, self._order))
-
-    def _flat(self) -> FlatIndex:
-        if not has_faiss():
-            raise ConfigError(
-                "method 'faiss' needs FAISS, which is not installed; install faiss-cpu or use method 'scan'"
-            )
-        ids, codes = self._rows()
-        return self._once(("faiss", 0), lambda: FlatIndex(codes, ids, self.threads))
-
-    def _once(self, key: tuple[str, int], build: Callable[[], Built]) -> Built:
-        """Return what was built under `key` for the present codes, building it if need be."""
-        if self._built_for != self._generation:
-            self._built.clear()
-            self._built_for = self._generation
-        if key not in self._built:
-            while len(self._built) >= KEPT:
-                del self._built[next(iter(self._built))]
-            self._built[key] = build()
-        return self._built[key]  # type: ignore[return-value]  # a key always holds what its builder returns
+    def _ready(self) -> Engines:
+        """Return the paths of search over the present codes."""
+        _, codes = self._rows()
+        if self._engines is None:
+            self._engines = Engines(codes, threads=self.threads, order=self._order, compiled=self._compiled)
+        return self._engines
 
     def _rows(self) -> tuple[NDArray[np.int64], Codes]:
         """Return ids and codes by id, merging what was added since: one sort for many small calls of add."""
@@ -339,6 +396,12 @@ Array = TypeVar("Array", bound=NDArray[np.generic])
 def _frozen(array: Array) -> Array:
     array.flags.writeable = False
     return array
+
+
+def _checked_k(k: int) -> int:
+    if not isinstance(k, int | np.integer) or k < 1:
+        raise ConfigError(f"k is {k}; expected a whole number, 1 or more")
+    return int(k)
 
 
 def _checked(method: str, known: tuple[str, ...]) -> str:

@@ -54,8 +54,8 @@ popcount: Any = intrinsic(_popcount)
 @compiled
 def distance(columns: Words, at: Number, query: Words) -> Number:
     """Count the bits in which code `at` of `columns` differs from `query`, ``uint64 (words,)``."""
-    total = np.uint64(0)
-    for word in range(len(query)):
+    total = popcount(columns[0, at] ^ query[0])
+    for word in range(1, len(query)):
         total += popcount(columns[word, at] ^ query[word])
     return np.int64(total)
 
@@ -130,6 +130,37 @@ def count_near(columns: Words, start: Number, stop: Number, query: Words, limit:
         return np.int64(count_4(a, b, c, d, query[0], query[1], query[2], query[3], most))
     e, f, g, h = columns[4, start:stop], columns[5, start:stop], columns[6, start:stop], columns[7, start:stop]
     return np.int64(count_8(a, b, c, d, e, f, g, h, query, most))
+
+
+@compiled
+def mark_1(a: Words, q0: Number, limit: Number, near: NDArray[np.uint8]) -> None:
+    """Write 1 for each code of one word at most `limit` bits from a query, 0 for the others."""
+    for i in range(len(a)):
+        near[i] = popcount(a[i] ^ q0) <= limit
+
+
+@compiled
+def mark_4(a: Words, b: Words, c: Words, d: Words, query: Words, limit: Number, near: NDArray[np.uint8]) -> None:
+    """Do the same for codes of four words."""
+    q0, q1, q2, q3 = query[0], query[1], query[2], query[3]
+    for i in range(len(a)):
+        near[i] = popcount(a[i] ^ q0) + popcount(b[i] ^ q1) + popcount(c[i] ^ q2) + popcount(d[i] ^ q3) <= limit
+
+
+@compiled
+def mark_near(
+    columns: Words, start: Number, stop: Number, query: Words, limit: Number, near: NDArray[np.uint8]
+) -> None:
+    """Write a mark for each code ``start <= i < stop``, from ``near[0]`` on: 1 if at most `limit` bits away."""
+    most, words = np.uint64(limit), len(query)
+    if words == 1:
+        mark_1(columns[0, start:stop], query[0], most, near)
+    elif words == 4:
+        a, b, c, d = columns[0, start:stop], columns[1, start:stop], columns[2, start:stop], columns[3, start:stop]
+        mark_4(a, b, c, d, query, most, near)
+    else:
+        for i in range(start, stop):
+            near[i - start] = distance(columns, i, query) <= limit
 
 
 @compiled

@@ -2,7 +2,7 @@
 
 What stays inside: range search that means "less than", distances that come back as floats, padding with id -1 and
 distance 2147483647, assertions without a message, and a thread pool that belongs to the whole process. FAISS is
-imported on first use; :func:`has_faiss` says whether it can be.
+imported on first use; :func:`hashae.indexer.compiled.has_faiss` says whether it can be.
 
 FAISS always runs with one OpenMP thread: its threads wait for one another at the end of every call, and a busy
 neighbour then makes two of them several times slower than one. Large batches are cut into parts that share nothing and
@@ -15,15 +15,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
-from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashae.codes import Codes
-from hashae.indexer.scan import Hits, Pairs, join_hits
+from hashae.indexer.compiled import has_faiss
+from hashae.indexer.hits import Hits, join_hits, no_hits, pack, sorted_hits
+from hashae.indexer.scan import Pairs
+
+__all__ = ["FlatIndex", "faiss_pairs", "has_faiss", "one_thread"]
 
 THREADS_FROM = 50_000_000
 """Comparisons below which starting threads does not pay."""
@@ -36,14 +38,8 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
-@cache
-def has_faiss() -> bool:
-    """Tell whether FAISS is installed, without importing it."""
-    return find_spec("faiss") is not None
-
-
 @contextmanager
-def _faiss() -> Iterator[Any]:
+def one_thread() -> Iterator[Any]:
     """Import FAISS with one OpenMP thread for the calling thread, and give it its setting back."""
     import faiss
 
@@ -84,39 +80,32 @@ def _range_search(
 
 
 class FlatIndex:
-    """Exact search through ``IndexBinaryFlat`` under ``IndexBinaryIDMap2``.
+    """Exact search through ``IndexBinaryFlat``.
 
     Parameters
     ----------
     codes
-        ``uint8 (n, bytes)``.
-    ids
-        ``int64 (n,)``, ascending: FAISS keeps the code that was added first when distances are equal at the cut-off, so
-        adding in the order of ids gives ties to the smaller id.
+        ``uint8 (n, bytes)``. FAISS keeps the code that was added first when distances are equal at the cut-off, so that
+        ties go to the smaller row.
     threads
         Threads for large batches; small ones use one.
     """
 
-    def __init__(self, codes: Codes, ids: NDArray[np.int64], threads: int = 1) -> None:
-        assert (ids[1:] > ids[:-1]).all(), "ids must ascend"
-        self._threads = threads
-        self._size = len(ids)
-        with _faiss() as faiss:
-            self._index = faiss.IndexBinaryIDMap2(faiss.IndexBinaryFlat(codes.shape[1] * 8))
-            if len(ids):
-                self._index.add_with_ids(codes, ids)
+    def __init__(self, codes: Codes, threads: int = 1) -> None:
+        self._threads, self._size = threads, len(codes)
+        with one_thread() as faiss:
+            self._index = faiss.IndexBinaryFlat(codes.shape[1] * 8)
+            self._index.add(codes)
 
     def nearest(self, queries: Codes, k: int) -> Hits:
         """Find the `k` codes nearest to each query, or all of them if there are fewer."""
         k = min(k, self._size)
 
         def search(part: slice) -> Hits:
-            with _faiss():
-                distances, ids = self._index.search(queries[part], k)  # (queries, k) each, no padding: k <= n
-            numbers = np.repeat(np.arange(part.start, part.stop), k)
-            return Hits(
-                numbers, ids.reshape(-1), distances.reshape(-1).astype(np.int32), 0, self._size * len(distances)
-            )
+            with one_thread():
+                distances, rows = self._index.search(queries[part], k)  # (queries, k) each, no padding: k <= n
+            limits = np.arange(len(rows) + 1) * k
+            return Hits(limits, rows.reshape(-1), distances.reshape(-1), 0, self._size * len(rows))
 
         return self._run(search, len(queries), k)
 
@@ -124,16 +113,17 @@ class FlatIndex:
         """Find every code at most `radius` bits from each query."""
 
         def search(part: slice) -> Hits:
-            with _faiss():
-                numbers, ids, distances = _range_search(self._index, queries[part], radius)
-            return Hits(numbers + part.start, ids, distances, 0, self._size * (part.stop - part.start))
+            with one_thread():
+                numbers, rows, distances = _range_search(self._index, queries[part], radius)
+            count = part.stop - part.start
+            return sorted_hits(count, numbers, pack(distances, rows), candidates=self._size * count)
 
         return self._run(search, len(queries), self._size)
 
     def _run(self, search: Callable[[slice], Hits], queries: int, results: int) -> Hits:
         """Search in parts of bounded size: `results` is the most one query can have."""
         if not self._size or not queries:
-            return join_hits([])
+            return no_hits(queries)
         threads = self._threads if queries * self._size >= THREADS_FROM else 1
         step = min(max(1, RESULTS // results), -(-queries // (1 if threads == 1 else 4 * threads)))
         return join_hits(list(_in_order(search, _slices(queries, step), threads)))
@@ -144,14 +134,14 @@ def faiss_pairs(codes: Codes, radius: int, threads: int = 1) -> Iterator[Pairs]:
     n = len(codes)
     chunks = _slices(n, max(1, -(-n // CHUNKS)))
     indexes = []
-    with _faiss() as faiss:
+    with one_thread() as faiss:
         for chunk in chunks:
             indexes.append(faiss.IndexBinaryFlat(codes.shape[1] * 8))
             indexes[-1].add(codes[chunk])
 
     def compare(task: tuple[slice, int]) -> Pairs:
         rows, other = task
-        with _faiss():
+        with one_thread():
             b, a, distances = _range_search(indexes[other], codes[rows], radius)
         b, a = b + rows.start, a + chunks[other].start
         once = a < b

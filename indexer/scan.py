@@ -1,14 +1,8 @@
-"""Search by reading every code: XOR and popcount in blocks that stay in the processor's cache.
-
-It needs nothing but numpy and costs the same at every radius, so it is the path for wide radii, the stand-in where
-FAISS is not installed, and the yardstick of the others.
-"""
+"""Words of codes, distances between them, and all pairs by comparing all: XOR and popcount with numpy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Iterator
 from typing import TypeAlias
 
 import numpy as np
@@ -16,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from hashae.codes import Codes, as_words
 from hashae.errors import CodeError, ConfigError
-from hashae.indexer.match import Match
 
 Words: TypeAlias = NDArray[np.unsignedinteger]
 Pairs: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]
@@ -24,50 +17,6 @@ Pairs: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]
 
 BLOCK = 1 << 14
 """Codes read at a time: 128 KiB of 64-bit words."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hits:
-    """Answers to a batch of queries, in no particular order.
-
-    Attributes
-    ----------
-    queries
-        ``int64 (h,)``: number of the query each answer belongs to.
-    ids
-        ``int64 (h,)``: id of the code found.
-    distances
-        ``int32 (h,)``: bits.
-    probes
-        Buckets looked up.
-    candidates
-        Codes whose bits were counted.
-    """
-
-    queries: NDArray[np.int64]
-    ids: NDArray[np.int64]
-    distances: NDArray[np.int32]
-    probes: int = 0
-    candidates: int = 0
-
-    def matches(self, count: int) -> list[list[Match]]:
-        """Return for each of `count` queries its matches ordered by (distance, id)."""
-        order = np.lexsort((self.ids, self.distances, self.queries))
-        ends = np.searchsorted(self.queries[order], np.arange(count + 1)).tolist()
-        ids, distances = self.ids[order].tolist(), self.distances[order].tolist()
-        flat = [Match(distance, id_) for distance, id_ in zip(distances, ids, strict=True)]
-        return [flat[start:end] for start, end in pairwise(ends)]
-
-
-def join_hits(parts: Sequence[Hits]) -> Hits:
-    """Put the answers of several searches into one."""
-    return Hits(
-        np.concatenate([np.empty(0, np.int64), *(part.queries for part in parts)]),
-        np.concatenate([np.empty(0, np.int64), *(part.ids for part in parts)]),
-        np.concatenate([np.empty(0, np.int32), *(part.distances for part in parts)]),
-        sum(part.probes for part in parts),
-        sum(part.candidates for part in parts),
-    )
 
 
 def check_radius(radius: int, bits: int) -> int:
@@ -162,52 +111,6 @@ def distances_between(queries: Words, columns: Words) -> NDArray[np.uint16]:
     for word, column in enumerate(columns):
         total += np.bitwise_count(queries[:, word, None] ^ column)
     return total
-
-
-def scan_within(codes: Codes, ids: NDArray[np.int64], queries: Codes, radius: int) -> Hits:
-    """Find every code at most `radius` bits from each query.
-
-    Parameters
-    ----------
-    codes
-        ``uint8 (n, bytes)``.
-    ids
-        ``int64 (n,)``.
-    queries
-        ``uint8 (m, bytes)``.
-    radius
-        Bits, inclusive.
-    """
-    words, found = words_of(queries), []
-    for start in range(0, len(codes), BLOCK):
-        columns = np.ascontiguousarray(words_of(codes[start : start + BLOCK]).T)
-        for number in range(len(queries)):
-            near = distances_between(words[number : number + 1], columns)[0]
-            rows = np.flatnonzero(near <= radius)
-            if len(rows):
-                at = np.full(len(rows), number, np.int64)
-                found.append(Hits(at, ids[start + rows], near[rows].astype(np.int32)))
-    hits = join_hits(found)
-    return Hits(hits.queries, hits.ids, hits.distances, 0, len(codes) * len(queries))
-
-
-def scan_nearest(codes: Codes, ids: NDArray[np.int64], queries: Codes, k: int) -> Hits:
-    """Find the `k` codes nearest to each query; equal distances go to the smaller id.
-
-    `ids` must ascend: distance and row are packed into one number, whose `k` smallest are the answer.
-    """
-    n = len(codes)
-    k = min(k, n)
-    if k == 0:
-        return join_hits([])
-    columns, found = np.ascontiguousarray(words_of(codes).T), []
-    for number, words in enumerate(words_of(queries)):
-        near = [distances_between(words[None], columns[:, at : at + BLOCK])[0] for at in range(0, n, BLOCK)]
-        packed = np.concatenate(near).astype(np.int64) * n + np.arange(n)
-        distances, rows = np.divmod(np.partition(packed, k - 1)[:k], n)
-        found.append(Hits(np.full(k, number, np.int64), ids[rows], distances.astype(np.int32)))
-    hits = join_hits(found)
-    return Hits(hits.queries, hits.ids, hits.distances, 0, n * len(queries))
 
 
 def scan_pairs(codes: Codes, radius: int) -> Iterator[Pairs]:

@@ -2,20 +2,31 @@
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from hashae.errors import CodeError, ConfigError, SearchTooLarge, UnknownName
-from hashae.indexer import bands as bands_module
+from hashae.errors import CodeError, ConfigError, MissingDependency, SearchTooLarge, UnknownName
+from hashae.indexer import engines as engines_module
+from hashae.indexer import flat as flat_module
 from hashae.indexer import index as index_module
+from hashae.indexer import multi as multi_module
 from hashae.indexer import nearest as nearest_module
-from hashae.indexer import scan as scan_module
+from hashae.indexer.compiled import has_numba
 from hashae.indexer.flips import FLIP_LIMIT, neighbourhood_size
+from hashae.indexer.gpu import has_gpu
 from hashae.indexer.index import NEAREST_METHODS, WITHIN_METHODS, HashIndex
+from hashae.indexer.multi import band_count
 from hashae.indexer.planner import plan_nearest, plan_pairs, plan_within
 
-BITS = (8, 16, 64, 128, 256)
+BITS = (8, 16, 64, 72, 128, 256)
+NUMBA = pytest.mark.skipif(not has_numba(), reason="numba, the extra 'fast', is not installed")
+ENGINES = [pytest.param(False, id="numpy"), pytest.param(True, id="numba", marks=NUMBA)]
+EVERY_NEAREST = [
+    *NEAREST_METHODS,
+    pytest.param("gpu", marks=pytest.mark.skipif(not has_gpu(), reason="faiss-gpu or its CUDA device is not there")),
+]
 
 
 def oracle(ids, codes, query):
@@ -46,9 +57,9 @@ def data(bits, seed=0, n=300):
     return ids, codes, queries
 
 
-def built(bits, threads=1, **settings):
+def built(bits, threads=1, compiled=False, **settings):
     ids, codes, queries = data(bits)
-    index = HashIndex(bits, threads=threads, **settings)
+    index = HashIndex(bits, threads=threads, compiled=compiled, **settings)
     index.add(ids, codes)
     return index, ids, codes, queries
 
@@ -58,22 +69,22 @@ def radii(bits, method):
     return [r for r in few if method != "flips" or neighbourhood_size(bits, r) <= 50_000]
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("compiled", ENGINES)
 @pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize("method", WITHIN_METHODS)
-def test_within_equals_the_oracle(method, bits, threads):
-    index, ids, codes, queries = built(bits, threads)
+def test_within_equals_the_oracle(method, bits, compiled):
+    index, ids, codes, queries = built(bits, compiled=compiled)
     for radius in radii(bits, method):
         expected = [[a for a in oracle(ids, codes, query) if a[0] <= radius] for query in queries]
         assert [answers(index.within(query, radius, method=method)) for query in queries] == expected
         assert [answers(found) for found in index.within_many(queries, radius, method=method)] == expected
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("compiled", ENGINES)
 @pytest.mark.parametrize("bits", BITS)
-@pytest.mark.parametrize("method", NEAREST_METHODS)
-def test_nearest_equals_the_oracle(method, bits, threads):
-    index, ids, codes, queries = built(bits, threads)
+@pytest.mark.parametrize("method", EVERY_NEAREST)
+def test_nearest_equals_the_oracle(method, bits, compiled):
+    index, ids, codes, queries = built(bits, compiled=compiled)
     for k in (1, 2, 3, 10, 99, len(ids), len(ids) + 5):
         expected = [oracle(ids, codes, query)[:k] for query in queries]
         assert [answers(index.nearest(query, k, method=method)) for query in queries] == expected
@@ -93,23 +104,25 @@ def test_exact_equals_the_oracle_and_radii_nest(bits):
             inner = outer
 
 
-@pytest.mark.parametrize("method", NEAREST_METHODS)
-def test_ties_at_the_cut_off_go_to_the_smaller_ids(method):
+@pytest.mark.parametrize("compiled", ENGINES)
+@pytest.mark.parametrize("method", EVERY_NEAREST)
+def test_ties_at_the_cut_off_go_to_the_smaller_ids(method, compiled):
     rng = np.random.default_rng(5)
     codes = np.packbits(np.eye(64, dtype=np.uint8)[rng.integers(0, 64, 400)], axis=1)  # all at distance 1 from zero
     ids = rng.permutation(400)
-    index = HashIndex(64)
+    index = HashIndex(64, compiled=compiled)
     index.add(ids, codes)
     for k in (1, 7, 50, 399):
         assert [match.id for match in index.nearest(np.zeros(8, np.uint8), k, method=method)] == list(range(k))
 
 
+@pytest.mark.parametrize("compiled", ENGINES)
 @pytest.mark.parametrize("method", WITHIN_METHODS)
-def test_many_copies_of_one_code(method):
+def test_many_copies_of_one_code(method, compiled):
     code = np.array([1, 2], np.uint8)
-    index = HashIndex(16)
-    index.add(np.arange(1000)[::-1], np.tile(code, (1000, 1)))
-    assert answers(index.within(code, 2, method=method)) == [(0, i) for i in range(1000)]
+    index = HashIndex(16, compiled=compiled)
+    index.add(np.arange(9000)[::-1], np.tile(code, (9000, 1)))  # more than compiled loops have room for at first
+    assert answers(index.within(code, 2, method=method)) == [(0, i) for i in range(9000)]
     assert answers(index.nearest(code, 3)) == [(0, 0), (0, 1), (0, 2)]
 
 
@@ -168,29 +181,32 @@ def test_removed_codes_are_not_found(method):
     assert answers(index.within(queries[0], 64, method="scan")) == oracle(ids, codes, queries[0])
 
 
+@pytest.mark.parametrize("compiled", ENGINES)
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_bit_order_changes_no_answer(seed):
+def test_a_bit_order_changes_no_answer(seed, compiled):
     order = np.random.default_rng(seed).permutation(64)
-    index, ids, codes, queries = built(64, order=order)
+    index, ids, codes, queries = built(64, compiled=compiled, order=order)
     for radius in (0, 2, 5, 64):
         for query in queries:
             expected = [a for a in oracle(ids, codes, query) if a[0] <= radius]
             assert answers(index.within(query, radius, method="bands")) == expected
 
 
-def test_a_bit_order_spreads_dead_bits():
+def test_bits_are_dealt_by_entropy_unless_an_order_is_given():
     rng = np.random.default_rng(0)
-    codes = rng.integers(0, 256, (2000, 8), dtype=np.uint8)
-    codes[:, :4] = 0  # the first two of four bands say nothing
-    spread = np.arange(64).reshape(2, 32).T.ravel()
-    read = []
-    for order in (None, spread):
+    codes = rng.integers(0, 256, (3000, 8), dtype=np.uint8)
+    codes[:, :5] = 0
+    bands = band_count(3000, 64)
+    together = np.empty(64, int)
+    for band, bits in enumerate(np.array_split(np.arange(64), bands)):
+        together[band::bands] = bits  # the first bands get dead bits only
+    read = {}
+    for name, order in (("together", together), ("derived", None)):
         index = HashIndex(64, order=order)
-        index.add(np.arange(2000), codes)
-        hits = index._run_within(codes[:1], 3, "bands")
-        read.append(hits.candidates)
-    assert read[0] >= 4000
-    assert read[1] < 200
+        index.add(np.arange(3000), codes)
+        read[name] = index._within(codes[:1], 3, "bands").candidates
+    assert read["together"] == 4 * 3000
+    assert read["derived"] < 1500
 
 
 def test_one_code_may_have_one_or_two_dimensions():
@@ -200,42 +216,108 @@ def test_one_code_may_have_one_or_two_dimensions():
         index.within(queries, 2)
 
 
-def test_batches_in_threads_are_the_same(monkeypatch):
+@pytest.mark.parametrize("compiled", ENGINES)
+def test_batches_in_threads_are_the_same(monkeypatch, compiled):
     monkeypatch.setattr(nearest_module, "THREADS_FROM", 0)
+    monkeypatch.setattr(engines_module, "THREADS_FROM", 0)
     monkeypatch.setattr(nearest_module, "RESULTS", 700)  # two or three queries a part
-    index, *_ = built(64, threads=2)
+    index, *_ = built(64, threads=2, compiled=compiled)
     plain, _, codes, _ = built(64)
-    assert index.nearest_many(codes, 5) == plain.nearest_many(codes, 5, method="scan")
-    assert index.within_many(codes, 9, method="faiss") == plain.within_many(codes, 9, method="scan")
+    for method in NEAREST_METHODS:
+        assert index.nearest_many(codes, 5, method=method) == plain.nearest_many(codes, 5, method="scan")
+    for method in WITHIN_METHODS:
+        radius = 2 if method == "flips" else 9
+        some = codes[:10] if method == "flips" else codes
+        assert index.within_many(some, radius, method=method) == plain.within_many(some, radius, method="scan")
     assert index.duplicates(20) == plain.duplicates(20)
 
 
-def test_answers_do_not_depend_on_the_size_of_blocks(monkeypatch):
+@pytest.mark.parametrize("compiled", ENGINES)
+def test_answers_do_not_depend_on_the_size_of_blocks(monkeypatch, compiled):
     plain, _, codes, _ = built(64)
     expected = [plain.within_many(codes, 12, method="faiss"), plain.nearest_many(codes, 7, method="faiss")]
-    groups = plain.duplicates(3)
-    monkeypatch.setattr(bands_module, "CHUNK", 40)
-    monkeypatch.setattr(scan_module, "BLOCK", 37)
-    index, *_ = built(64)
+    monkeypatch.setattr(multi_module, "CHUNK", 40)
+    monkeypatch.setattr(multi_module, "ROOM", 1)
+    monkeypatch.setattr(flat_module, "BLOCK", 37)
+    monkeypatch.setattr(flat_module, "ROOM", 1)
+    index, *_ = built(64, compiled=compiled)
     for method in ("bands", "scan"):
         assert index.within_many(codes, 12, method=method) == expected[0]
-    assert index.nearest_many(codes, 7, method="scan") == expected[1]
-    assert index.duplicates(3) == groups
+        assert index.nearest_many(codes, 7, method=method) == expected[1]
 
 
-def test_bands_refuse_a_wider_radius():
-    _, ids, codes, queries = built(64)
-    with pytest.raises(ConfigError, match="radius is 3; these bands are exact up to 2: build them for more"):
-        bands_module.BandIndex(codes, ids, 2).search(queries, 3)
+@pytest.mark.parametrize("compiled", ENGINES)
+def test_queries_that_bands_give_up_are_answered_by_a_scan(monkeypatch, compiled):
+    monkeypatch.setattr(engines_module, "nearest_budget", lambda n, bits: 40)
+    index, ids, codes, queries = built(64, compiled=compiled)
+    asked = np.concatenate([queries, codes[:20], ~codes[:3]])  # near ones and far ones
+    _, left = index._ready().bands().nearest(asked, 2, budget=40)
+    assert 0 < len(left) < len(asked)
+    expected = [oracle(ids, codes, query)[:2] for query in asked]
+    assert [answers(found) for found in index.nearest_many(asked, 2, method="bands")] == expected
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_arrays_hold_what_matches_do(bits):
+    index, _, _, queries = built(bits)
+    limits, ids, distances = index.within_arrays(queries, bits // 4)
+    assert (limits.dtype, ids.dtype, distances.dtype) == (np.int64, np.int64, np.int32)
+    pairs = list(zip(distances.tolist(), ids.tolist(), strict=True))
+    found = [pairs[start:stop] for start, stop in pairwise(limits.tolist())]
+    assert found == [answers(matches) for matches in index.within_many(queries, bits // 4)]
+    for k in (3, 1000):
+        ids, distances = index.nearest_arrays(queries, k)
+        assert ids.shape == distances.shape == (len(queries), min(k, 300))
+        assert (ids.dtype, distances.dtype) == (np.int64, np.int32)
+        found = [list(zip(*row, strict=True)) for row in zip(distances.tolist(), ids.tolist(), strict=True)]
+        assert found == [answers(matches) for matches in index.nearest_many(queries, k)]
 
 
 def test_without_faiss_numpy_answers(monkeypatch):
-    monkeypatch.setattr(index_module, "has_faiss", lambda: False)
+    monkeypatch.setattr(engines_module, "has_faiss", lambda: False)
     index, ids, codes, queries = built(256)
     assert index.explain(queries[0], k=3).method == "scan"
     assert answers(index.nearest(queries[0], 9)) == oracle(ids, codes, queries[0])[:9]
-    with pytest.raises(ConfigError, match="method 'faiss' needs FAISS, which is not installed; install faiss-cpu"):
-        index.nearest(queries[0], 9, method="faiss")
+    for method in ("faiss", "ivf"):
+        with pytest.raises(ConfigError, match=f"method '{method}' needs FAISS, which is not installed; install faiss"):
+            index.nearest(queries[0], 9, method=method)
+
+
+def test_without_numba_numpy_answers(monkeypatch):
+    monkeypatch.setattr(engines_module, "has_numba", lambda: False)
+    monkeypatch.setattr(index_module, "has_numba", lambda: False)
+    index, ids, codes, queries = built(64, compiled=None)
+    assert not index._ready().plan_within(100_000, 3).compiled
+    assert answers(index.within(queries[0], 3)) == [a for a in oracle(ids, codes, queries[0]) if a[0] <= 3]
+    with pytest.raises(MissingDependency, match=r"HashIndex\(compiled=True\) needs libraries .* 'hashae\[fast\]'"):
+        HashIndex(64, compiled=True)
+
+
+def test_numba_that_does_not_work_is_as_good_as_none(monkeypatch):
+    monkeypatch.setattr(engines_module, "loops", lambda _name: None)
+    monkeypatch.setattr(engines_module, "making_costs", lambda _n, _bits: {})
+    index, ids, codes, _ = built(64, compiled=None)
+    found = index.nearest_many(codes, 3)
+    assert [answers(matches) for matches in found] == [oracle(ids, codes, query)[:3] for query in codes]
+    assert not index._ready().plan_nearest(100_000, 3).compiled
+
+
+@pytest.mark.skipif(has_gpu(), reason="there is a card")
+def test_without_a_card_its_method_is_refused():
+    index, _, _, queries = built(64)
+    with pytest.raises(ConfigError, match="method 'gpu' needs faiss-gpu and a CUDA device; use method 'auto'"):
+        index.nearest(queries[0], 3, method="gpu")
+
+
+def test_too_little_memory_for_bands(monkeypatch):
+    monkeypatch.setattr(engines_module, "memory_left", lambda: 20_000)
+    monkeypatch.setattr(engines_module, "WATCHED_FROM", 0)
+    index, ids, codes, queries = built(64)
+    assert index._ready().plan_within(100_000, 2).method != "bands"
+    assert answers(index.within(queries[0], 2)) == [a for a in oracle(ids, codes, queries[0]) if a[0] <= 2]
+    sentence = r"bands over 300 codes need 0 MiB of memory and 0 MiB are free; method 'scan' answers the same with less"
+    with pytest.raises(ConfigError, match=sentence):
+        index.within(queries[0], 2, method="bands")
 
 
 def test_the_import_brings_no_faiss():
@@ -257,20 +339,33 @@ def test_explain_says_what_was_done():
     assert near.answers == len(index.within(queries[0], 2))
     assert near.seconds > 0
     assert near.why
+    assert near.expected > 0
+    assert {near.method, *near.alternatives} == {"bands", "faiss", "flips", "scan"}
+    assert min(near.alternatives.values()) >= near.expected
     scanned = index.explain(queries[0], k=4)
-    assert (scanned.method, scanned.candidates, scanned.answers, scanned.probes) == ("faiss", len(ids), 4, 0)
+    assert scanned.method in {"scan", "faiss"}
+    assert (scanned.candidates, scanned.answers, scanned.probes) == (len(ids), 4, 0)
+    assert not scanned.compiled
     for wrong in ({}, {"radius": 1, "k": 1}):
         with pytest.raises(ConfigError, match="expected exactly one of them"):
             index.explain(queries[0], **wrong)
 
 
-def test_explain_counts_the_bands():
-    index = HashIndex(64)
-    index.add(np.arange(50_000), np.random.default_rng(0).integers(0, 256, (50_000, 8), dtype=np.uint8))
-    found = index.explain(index.codes[7], radius=2)
+def test_bands_are_made_once_scans_have_cost_as_much(monkeypatch):
+    monkeypatch.setattr(engines_module, "has_faiss", lambda: False)
+    index = HashIndex(64, compiled=False)
+    index.add(np.arange(300_000), np.random.default_rng(0).integers(0, 256, (300_000, 8), dtype=np.uint8))
+    code = index.codes[7]
+    paths = []
+    while "bands" not in paths and len(paths) < 1000:
+        paths.append(index.explain(code, radius=2).method)
+    assert paths[0] == "scan"  # for one question, sorting all would not pay
+    assert paths[-1] == "bands"
+    found = index.explain(code, radius=2)
     assert (found.method, found.probes) == ("bands", 3)
-    assert "3 bands of 21 bits" in found.why
-    assert 1 <= found.candidates < 10
+    assert "5 bands of 12 bits: 3 buckets and about" in found.why
+    assert 3 <= found.candidates < 500
+    assert index.explain(code, radius=60).method == "scan"
 
 
 @pytest.mark.parametrize(
@@ -278,23 +373,55 @@ def test_explain_counts_the_bands():
     [
         (100_000, 64, 2, 1, "bands"),
         (100_000, 256, 3, 1, "bands"),
-        (100_000, 256, 33, 1, "scan"),
-        (100_000, 256, 33, 1000, "faiss"),
+        (100_000, 256, 70, 1, "scan"),
+        (1_000_000, 256, 70, 1000, "faiss"),
         (10, 64, 2, 1, "scan"),
-        (1_000_000, 16, 1, 1, "flips"),
+        (10_000_000, 24, 1, 1, "flips"),
         (1_000_000, 64, 64, 1, "scan"),
     ],
 )
 def test_the_planner(n, bits, radius, queries, method):
-    assert plan_within(n, bits, radius, queries=queries, faiss=True).method == method
+    found = plan_within(n, bits, radius, queries=queries, faiss=queries > 1)
+    assert found.method == method
+    assert not found.compiled
     assert plan_within(n, bits, radius, queries=queries).method != "faiss"
+    assert (
+        plan_within(n, bits, radius, queries=queries, numba=True).seconds
+        <= plan_within(n, bits, radius, queries=queries).seconds
+    )
+
+
+@pytest.mark.parametrize("numba", [False, True])
+@pytest.mark.parametrize("bits", [64, 256])
+def test_expected_times_grow_with_the_work(bits, numba):
+    def seconds(n, radius, queries):
+        return plan_within(n, bits, radius, queries=queries, faiss=True, numba=numba).seconds
+
+    sizes, radii, batches = (10**3, 10**4, 10**5, 10**6, 10**7), range(0, bits, bits // 16), (1, 10, 1000)
+    for radius in radii:
+        for queries in batches:
+            times = [seconds(n, radius, queries) for n in sizes]
+            assert all(b >= a * 0.5 for a, b in pairwise(times))  # more codes, other bands
+    for n in sizes:
+        for queries in batches:
+            times = [seconds(n, radius, queries) for radius in radii]
+            assert times == sorted(times)
+        for radius in radii:
+            assert seconds(n, radius, 1) <= seconds(n, radius, 10) <= seconds(n, radius, 1000)
+
+
+def test_the_planner_of_nearest_codes():
+    assert plan_nearest(10).method == "scan"
+    assert plan_nearest(1_000_000, queries=1000, faiss=True).method == "faiss"
+    assert plan_nearest(1_000_000, queries=1000, faiss=True, numba=True).method == "scan"
+    assert plan_nearest(10_000_000, faiss=True, numba=True).method == "bands"
+    assert plan_nearest(10_000_000, 256, faiss=True, numba=True).method == "scan"
 
 
 def test_the_planner_of_pairs_believes_counts():
     assert plan_pairs(100_000, 64, 3, faiss=True).method == "bands"
     assert plan_pairs(100_000, 64, 3, candidates=10**10, faiss=True).method == "faiss"
     assert plan_pairs(60_000, 256, 40).method == "scan"
-    assert plan_nearest(10, faiss=False).method == "scan"
 
 
 def test_views_are_read_only():
@@ -350,10 +477,12 @@ def test_refusals():
     for k in (0, -3, 2.5):
         with pytest.raises(ConfigError, match=f"k is {k}; expected a whole number, 1 or more"):
             index.nearest(code, k)
-    with pytest.raises(UnknownName, match="unknown method 'tree'; expected one of auto, bands, flips, scan, faiss"):
+    with pytest.raises(
+        UnknownName, match="unknown method 'tree'; expected one of auto, bands, flips, scan, faiss, key"
+    ):
         index.within(code, 1, method="tree")
-    with pytest.raises(UnknownName, match="unknown method 'bands'; expected one of auto, faiss, scan"):
-        index.nearest(code, 1, method="bands")
+    with pytest.raises(UnknownName, match="unknown method 'flips'; expected one of auto, bands, scan, faiss, gpu, ivf"):
+        index.nearest(code, 1, method="flips")
     with pytest.raises(CodeError, match="codes are 16 bits wide; expected 64 bits"):
         index.within(code[:2], 1)
     size = f"{neighbourhood_size(64, 5):,}"

@@ -1,11 +1,15 @@
 """Any codes, any radius: every path agrees with counting bits one by one."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hashae.indexer.compiled import has_numba
 from hashae.indexer.flips import neighbourhood_size
 from hashae.indexer.index import NEAREST_METHODS, WITHIN_METHODS, HashIndex
+
+NUMBA = pytest.mark.skipif(not has_numba(), reason="numba, the extra 'fast', is not installed")
 
 
 @st.composite
@@ -25,11 +29,12 @@ def oracle(codes, ids, query):
     return sorted(zip(apart.tolist(), ids.tolist(), strict=True))
 
 
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=NUMBA)])
 @settings(max_examples=60, deadline=None)
-@given(collections(), st.integers(1, 30))
-def test_every_path_answers_as_counted(collection, k):
+@given(collection=collections(), k=st.integers(1, 30))
+def test_every_path_answers_as_counted(compiled, collection, k):
     codes, ids, query, radius = collection
-    index = HashIndex(codes.shape[1] * 8)
+    index = HashIndex(codes.shape[1] * 8, compiled=compiled)
     index.add(ids, codes)
     expected = oracle(codes, ids, query)
     for method in WITHIN_METHODS:

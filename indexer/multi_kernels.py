@@ -1,0 +1,227 @@
+"""Compiled twins of the multi-index: probe the buckets, read the candidates. See :mod:`hashae.indexer.multi`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashae.indexer.kernels import Number, Words, compiled, count_1, popcount
+
+LONG = 32
+"""Candidates in a bucket from which counting them first, with vector instructions, pays."""
+
+
+@compiled
+def permute(codes: NDArray[np.uint8], table: NDArray[np.uint64], out: NDArray[np.uint64]) -> None:
+    """Deal the bits of codes to bands: ``out[i] |= table[byte, codes[i, byte]]`` for every byte."""
+    for i in range(codes.shape[0]):
+        for word in range(table.shape[2]):
+            total = np.uint64(0)
+            for byte in range(codes.shape[1]):
+                total |= table[byte, codes[i, byte], word]
+            out[i, word] = total
+
+
+@compiled
+def is_new(differing: Number, bands: NDArray[np.uint64], level: Number, band: Number) -> Number:
+    """Tell whether no earlier step met this candidate: a step is (flips, band), in that order."""
+    for other in range(len(bands)):
+        flips = np.int64(popcount(differing & bands[other, 0]))
+        if flips < level or (flips == level and other < band):
+            return False
+    return True
+
+
+@compiled
+def is_new_wide(code: Words, query: Words, bands: NDArray[np.uint64], level: Number, band: Number) -> Number:
+    """Tell the same for codes of several words."""
+    for other in range(len(bands)):
+        flips = np.int64(0)
+        for word in range(len(query)):
+            flips += np.int64(popcount((code[word] ^ query[word]) & bands[other, word]))
+        if flips < level or (flips == level and other < band):
+            return False
+    return True
+
+
+@compiled
+def key_of(query: Words, offset: Number, length: Number) -> Number:
+    """Return `length` bits of a code from bit `offset` on, most significant first, as int64."""
+    word, left = offset >> 6, offset & 63
+    bits = query[word] << np.uint64(left)
+    if left + length > 64:
+        bits |= query[word + 1] >> np.uint64(64 - left)
+    return np.int64(bits >> np.uint64(64 - length))
+
+
+@compiled
+def push(heap: NDArray[np.uint64], size: Number, value: Number) -> Number:
+    """Put a value into a heap whose largest is on top, or in the place of the top if it is full; return the size."""
+    if size < len(heap):
+        at = size
+        while at > 0 and heap[(at - 1) >> 1] < value:
+            heap[at] = heap[(at - 1) >> 1]
+            at = (at - 1) >> 1
+        heap[at] = value
+        return size + 1
+    at, size = 0, len(heap)
+    while True:
+        child = 2 * at + 1
+        if child >= size:
+            break
+        if child + 1 < size and heap[child + 1] > heap[child]:
+            child += 1
+        if heap[child] <= value:
+            break
+        heap[at] = heap[child]
+        at = child
+    heap[at] = value
+    return size
+
+
+@compiled
+def within(
+    queries: NDArray[np.uint64],
+    index: Any,
+    masks: Any,
+    radius: Number,
+    found: NDArray[np.uint64],
+    limits: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    first: Number,
+) -> Number:
+    """Write down every code at most `radius` bits from each query, from query `first` on.
+
+    Parameters
+    ----------
+    queries
+        ``uint64 (m, words)``, their bits dealt to bands.
+    index
+        Tuple of arrays: :meth:`hashae.indexer.multi.MultiIndex.arrays`.
+    masks
+        Tuple ``flips, flips_at``: the bits to flip, and where those of each band and number of flips begin.
+    radius
+        Bits, inclusive.
+    found
+        ``uint64 (room,)``: ``distance << 32 | row``, ascending for each query.
+    limits
+        ``int64 (m + 1,)``: where the answers of each query begin; ``limits[first]`` is given.
+    counts
+        ``int64 (2,)``: probes and candidates, added to.
+
+    Returns
+    -------
+    int
+        The first query that was not answered because `found` is full; m if none.
+    """
+    start, start_at, rows, codes, offsets, lengths, bands = index
+    flips, flips_at = masks
+    one, number = queries.shape[1] == 1, len(offsets)
+    most = np.uint64(radius)
+    for at in range(first, len(queries)):
+        query, end = queries[at], limits[at]
+        for step in range(radius + 1):
+            level, band = step // number, step % number
+            if level > lengths[band]:
+                continue
+            key, base = key_of(query, offsets[band], lengths[band]), start_at[band]
+            for flip in range(flips_at[band, level], flips_at[band, level + 1]):
+                bucket = base + (key ^ np.int64(flips[flip]))
+                left, right = np.int64(start[bucket]), np.int64(start[bucket + 1])
+                counts[0] += 1
+                counts[1] += right - left
+                if one and right - left >= LONG and count_1(codes[band, left:right], query[0], most) == 0:
+                    continue
+                for i in range(left, right):
+                    row = np.int64(rows[band, i])
+                    if one:
+                        differing = codes[band, i] ^ query[0]
+                        apart = popcount(differing)
+                        if apart > most or not is_new(differing, bands, level, band):
+                            continue
+                    else:
+                        apart = np.uint64(0)
+                        for word in range(len(query)):
+                            apart += popcount(codes[row, word] ^ query[word])
+                        if apart > most or not is_new_wide(codes[row], query, bands, level, band):
+                            continue
+                    if end == len(found):
+                        return at
+                    found[end] = apart << np.uint64(32) | np.uint64(row)
+                    end += 1
+        if end - limits[at] > 1:
+            found[limits[at] : end].sort()
+        limits[at + 1] = end
+    return len(queries)
+
+
+@compiled
+def nearest(
+    queries: NDArray[np.uint64],
+    index: Any,
+    masks: Any,
+    budget: Number,
+    found: NDArray[np.uint64],
+    done: NDArray[np.bool_],
+    counts: NDArray[np.int64],
+) -> None:
+    """Write down the k nearest codes of each query, growing the radius until no nearer code can be left.
+
+    Parameters
+    ----------
+    queries, index, masks, counts
+        As in :func:`within`.
+    budget
+        Candidates and probes after which a query is given up.
+    found
+        ``uint64 (m, k)``: ``distance << 32 | row``, ascending; k at most the number of codes.
+    done
+        ``bool (m,)``: False where a query was given up; its row of `found` means nothing.
+    """
+    start, start_at, rows, codes, offsets, lengths, bands = index
+    flips, flips_at = masks
+    one, number, levels = queries.shape[1] == 1, len(offsets), flips_at.shape[1] - 1
+    for at in range(len(queries)):
+        query, heap, size, spent = queries[at], found[at], 0, np.int64(0)
+        top = np.uint64(0xFFFFFFFFFFFFFFFF)
+        done[at] = False
+        for step in range(levels * number):
+            level, band = step // number, step % number
+            key, base = key_of(query, offsets[band], lengths[band]), start_at[band]
+            for flip in range(flips_at[band, level], flips_at[band, level + 1]):
+                bucket = base + (key ^ np.int64(flips[flip]))
+                left, right = np.int64(start[bucket]), np.int64(start[bucket + 1])
+                spent += np.int64(1) + right - left
+                counts[0] += 1
+                counts[1] += right - left
+                long = one and right - left >= LONG
+                if long and count_1(codes[band, left:right], query[0], top >> np.uint64(32)) == 0:
+                    continue
+                for i in range(left, right):
+                    if one:
+                        differing = codes[band, i] ^ query[0]
+                        apart = popcount(differing)
+                        if apart > top >> np.uint64(32) or not is_new(differing, bands, level, band):
+                            continue
+                        row = np.int64(rows[band, i])
+                    else:
+                        row = np.int64(rows[band, i])
+                        apart = np.uint64(0)
+                        for word in range(len(query)):
+                            apart += popcount(codes[row, word] ^ query[word])
+                        if apart > top >> np.uint64(32) or not is_new_wide(codes[row], query, bands, level, band):
+                            continue
+                    value = apart << np.uint64(32) | np.uint64(row)
+                    if value < top:
+                        size = push(heap, size, value)
+                        if size == len(heap):
+                            top = heap[0]
+            if size == len(heap) and np.int64(top >> np.uint64(32)) <= step:
+                done[at] = True
+                break
+            if spent > budget:
+                break
+        if done[at]:
+            heap.sort()
