@@ -148,7 +148,7 @@ def _print(found: Measurement) -> None:
 def _rows(curve: Curve, form: str) -> list[tuple[str, ...]]:
     """Return rows around the chosen threshold, which has a star."""
     centre = curve.thresholds[curve.chosen or 0]
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for place, threshold in enumerate(curve.thresholds):
         if threshold - centre in SHOWN:
             star = " *" if place == curve.chosen else ""

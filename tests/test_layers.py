@@ -17,6 +17,7 @@ FOLDERS = {"hashae": "hashae", "indexer": "hashae.indexer", "db": "hashae.db", "
 UPPER = ("hashae.indexer", "hashae.db", "hashae.cli")
 MEETING_ROOMS = (
     "hashae.indexer.calibrate",
+    "hashae.indexer.calibrator",
     "hashae.indexer.collection",
     "hashae.indexer.ingest",
     "hashae.indexer.pixels",
