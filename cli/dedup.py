@@ -89,6 +89,7 @@ def dedup(
         else:
             print_failures(summary.failed)
             _print_summary(report)
+            _print_featureless(report)
         if csv_file is not None:
             write_csv(report, csv_file)
         if report_file is not None:
@@ -122,6 +123,16 @@ def _print_summary(report: DedupReport) -> None:
             click.echo(f"     and {len(group.images) - 4} more")
     if len(report.groups) > SHOWN_GROUPS:
         click.echo(f"and {len(report.groups) - SHOWN_GROUPS:,} more groups; see them all with --report report.html")
+
+
+def _print_featureless(report: DedupReport) -> None:
+    count = len(report.featureless)
+    if count:
+        what = "1 image shows" if count == 1 else f"{count:,} images show"
+        click.echo(
+            f"{what} next to nothing (blank pages, black frames): duplicates only of the same bytes or pixels; "
+            "listed by --report and --json"
+        )
 
 
 def _safe(text: str) -> str:

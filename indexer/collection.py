@@ -321,7 +321,7 @@ class Collection:
         groups, used = group_codes(table.part(seen), rule, crowding)
         hashing = partial(hash_pixels, threads=self._threads, on_progress=on_progress)
         groups += group_featureless(whole.ids[plain], whole, self._catalogue, hashing)
-        return DedupReport(
+        report = DedupReport(
             collection=str(self.path),
             folder=None if folder is None else absolute_path(folder),
             encoder=encoder.name,
@@ -333,7 +333,10 @@ class Collection:
             groups=report_groups(groups, whole, self._catalogue, hashing),
             failures=tuple(bad),
             calibration=rule.calibration,
+            featureless=tuple(sorted(row.path for row in self._catalogue.rows(whole.ids[plain].tolist()).values())),
         )
+        facts = self._facts.of(encoder_id, (image.id for group in report.groups for image in group.images))
+        return report.with_confidence({id_: fact.confidence for id_, fact in facts.items()})
 
     @property
     def calibration(self) -> Calibration | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from hashae.indexer.calibrated import Calibration
@@ -53,6 +53,8 @@ class ReportImage:
         Hash of the file's bytes, hexadecimal.
     protected
         True if it must stay although another one is the keeper.
+    confidence
+        How sure the least certain bits of its code are, 0 to 1; None if unknown.
     """
 
     id: int
@@ -68,6 +70,7 @@ class ReportImage:
     reason: str
     content: str = ""
     protected: bool = False
+    confidence: float | None = None
 
     @property
     def spare(self) -> bool:
@@ -157,6 +160,8 @@ class DedupReport:
         Number of pairs that a person told apart and that a group would have held otherwise.
     calibration
         That the radii are from; None if a person or the encoder gave them.
+    featureless
+        Paths of images that show next to nothing, ordered: in a group only with others of the same bytes or pixels.
     """
 
     collection: str
@@ -172,6 +177,7 @@ class DedupReport:
     keep_rules: tuple[str, ...] = ()
     ignored: int = 0
     separated: int = 0
+    featureless: tuple[str, ...] = ()
     calibration: Calibration | None = None
 
     @property
@@ -220,6 +226,7 @@ class DedupReport:
             "bytes_to_free": self.bytes_to_free,
             "ignored": self.ignored,
             "separated": self.separated,
+            "featureless": len(self.featureless),
             "by_tier": self.by_tier(),
         }
         head = {
@@ -228,7 +235,16 @@ class DedupReport:
         }
         head["calibration"] = None if self.calibration is None else self.calibration.to_dict()
         failures = [asdict(failure) for failure in self.failures]
-        return {"schema": SCHEMA_VERSION, **head, "summary": summary, "groups": groups, "failures": failures}
+        lists = {"groups": groups, "featureless": list(self.featureless), "failures": failures}
+        return {"schema": SCHEMA_VERSION, **head, "summary": summary, **lists}
+
+    def with_confidence(self, known: Mapping[int, float]) -> DedupReport:
+        """Return the report with the confidence of each image that is in `known`, by id."""
+        groups = [
+            replace(group, images=tuple(replace(image, confidence=known.get(image.id)) for image in group.images))
+            for group in self.groups
+        ]
+        return replace(self, groups=tuple(groups))
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield one flat row an image, for CSV: the fields of `ReportImage` after ``group`` and ``group_tier``."""

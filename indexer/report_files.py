@@ -28,7 +28,7 @@ PAGE_GROUPS = 100
 """Groups the HTML page shows at a time."""
 
 FAILURES_SHOWN = 1000
-"""Unreadable files the HTML page lists; the JSON file holds all."""
+"""Unreadable files, and featureless ones, that the HTML page lists; the JSON file holds all."""
 
 
 def human_size(size: int) -> str:

@@ -261,6 +261,27 @@ def test_featureless_pictures_are_the_same_by_their_bytes_or_pixels_only(collect
     assert ("5 again.png", "5.png") in groups
 
 
+def test_a_report_lists_featureless_pictures_and_how_sure_codes_are(collection, encoder, scans, fill, tmp_path):
+    collection.index(scans)
+    collection.index(fill(tmp_path / "other", range(10, 12)))
+    report = collection.dedup(scans)
+    assert list(report.featureless) == sorted(str(path) for path in scans.glob("blank*"))
+    assert report.images == 7 + 8
+    assert collection.dedup(tmp_path / "other").featureless == ()
+    for group in report.groups:
+        for image in group.images:
+            assert image.confidence == pytest.approx(float(encoder.encode_file(image.path).confidence[0]))
+
+
+def test_the_command_line_counts_featureless_pictures(cli, scans, encoder_file, tmp_path):
+    done = cli("dedup", scans, "--encoder", encoder_file, "--db", tmp_path / "scans.db")
+    assert done.status == 0
+    assert done.out.splitlines()[-1] == (
+        "8 images show next to nothing (blank pages, black frames): duplicates only of the same bytes or pixels; "
+        "listed by --report and --json"
+    )
+
+
 def test_without_being_recognised_they_would_be_taken_for_one_picture(collection, scans):
     """Else the test above would prove nothing."""
     collection.index(scans)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hashae.errors import ConfigError, HashaeError, ImageError
 from hashae.indexer.report import TIER_TITLES, DedupReport, Failure, ReportGroup, ReportImage
 from hashae.indexer.report_files import (
+    FAILURES_SHOWN,
     GROUP_IMAGES,
     PAGE_GROUPS,
     human_size,
@@ -127,6 +128,51 @@ def test_picture_that_is_gone_leaves_a_box(page, gone):
     assert shown.text.count("No preview: the file is gone or cannot be read") == 5
 
 
+def test_page_tells_how_sure_a_code_is_where_that_is_known(page):
+    known = SAMPLE.with_confidence({1: 0.4567, 2: 0.9})
+    text = " ".join(page(known).text.split())
+    assert re.findall(r"confidence \d\.\d\d", text) == ["confidence 0.46", "confidence 0.90"]
+    assert "confidence" not in page(SAMPLE).text
+
+
+def test_page_lists_featureless_images_and_says_what_that_means(page):
+    shown = page(dataclasses.replace(SAMPLE, featureless=("/photos/blank.png", "/photos/dark.png")))
+    text = " ".join(shown.text.split())
+    assert "Images that show next to nothing 2 images Blank pages" in text
+    assert "/photos/blank.png copy /photos/dark.png copy" in text
+    assert {"href": "#featureless"} in shown.all("a")
+    assert len([a for a in shown.all("h2") if a.get("id") == "featureless"]) == 1
+    assert "next to nothing" not in page(SAMPLE).text
+
+
+def test_a_page_of_very_many_featureless_images_is_cut_and_says_so(page):
+    paths = tuple(f"/photos/{number}.png" for number in range(FAILURES_SHOWN + 2))
+    text = page(dataclasses.replace(SAMPLE, featureless=paths)).text
+    assert "and 2 more images; the JSON report lists all." in text
+    assert f"/photos/{FAILURES_SHOWN}.png" not in text
+
+
+def test_featureless_images_and_confidence_are_in_the_json_file(tmp_path):
+    whole = dataclasses.replace(SAMPLE.with_confidence({1: 0.5}), featureless=("/photos/blank.png",))
+    write_json(whole, tmp_path / "r.json")
+    told = json.loads((tmp_path / "r.json").read_text("utf-8"))
+    assert told["featureless"] == ["/photos/blank.png"]
+    assert told["summary"]["featureless"] == 1
+    assert [image["confidence"] for group in told["groups"] for image in group["images"]] == [
+        None,
+        0.5,
+        None,
+        None,
+        None,
+    ]
+
+
+def test_confidence_is_a_column_of_the_csv_file(tmp_path):
+    write_csv(SAMPLE.with_confidence({1: 0.5}), tmp_path / "r.csv")
+    with (tmp_path / "r.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["confidence"] for row in csv.DictReader(file)] == ["", "0.5", "", "", ""]
+
+
 def test_empty_report_is_friendly(page):
     assert "No duplicates found" in page(report()).text
     assert "There was no image to look at" in page(report(images=0)).text
@@ -221,7 +267,8 @@ def test_csv_round_trip(tmp_path):
         rows = list(csv.DictReader(file))
     names = [field.name for field in dataclasses.fields(ReportImage)]
     assert list(rows[0]) == ["group", "group_tier", *names]
-    assert rows == [{key: str(value) for key, value in row.items()} for row in SAMPLE.rows()]
+    shown = [{key: "" if value is None else str(value) for key, value in row.items()} for row in SAMPLE.rows()]
+    assert rows == shown
     write_csv(report(), target)
     assert target.read_text("utf-8") == ",".join(["group", "group_tier", *names]) + "\n"  # CRLF, read as text
 
