@@ -139,10 +139,14 @@ def _print(found: Measurement) -> None:
     calibration = found.calibration
     columns = ("recall", "precision", "at least", "others seen")
     if found.own is not None:
-        print_table("own radius for each image", ("tau", *columns), _rows(found.own, "+.2f"))
-    print_table("one radius for all images", ("radius", *columns), _rows(found.one, "d"))
+        print_table(_title("own radius for each image", found.own), ("tau", *columns), _rows(found.own, "+.2f"))
+    print_table(_title("one radius for all images", found.one), ("radius", *columns), _rows(found.one, "d"))
     for line in sentences(calibration):
         click.echo(line)
+
+
+def _title(rule: str, curve: Curve) -> str:
+    return rule if curve.chosen is not None else f"{rule}: none keeps the promise"
 
 
 def _rows(curve: Curve, form: str) -> list[tuple[str, ...]]:
