@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from hashae.indexer.actions import discard, holds, is_link
 from hashae.indexer.journal import Entry, Journal
-from hashae.indexer.trash import find_in_trash, info_of
+from hashae.indexer.trash import find_in_trash, forget_empty, info_of
 
 INTERRUPTED = "interrupted; the file is where it was"
 
@@ -35,6 +35,8 @@ def _after_doing(entry: Entry, journal: Journal) -> Entry:
     if entry.action == "trash" and not os.path.lexists(entry.path):
         found = find_in_trash(entry.path, entry.content)
         done, target = found is not None, None if found is None else found.file
+    elif entry.action == "trash":
+        forget_empty(entry.path)
     elif entry.action == "move" and holds(target, entry.content):
         if holds(entry.path, entry.content) and _are_two(entry):
             with suppress(OSError):

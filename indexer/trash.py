@@ -74,6 +74,14 @@ def find_in_trash(path: str, content: bytes) -> Trashed | None:
     return None
 
 
+def forget_empty(path: str) -> None:
+    """Remove entries of the trash that say they came from `path` and hold no file: what a crash left of one."""
+    for found in _likely(_real(path)):
+        if not os.path.lexists(found.file):
+            with suppress(OSError):
+                os.unlink(found.info)
+
+
 def info_of(file: str) -> str:
     """Return the ``.trashinfo`` file of a file in the trash."""
     files, name = os.path.split(file)

@@ -33,6 +33,18 @@ AWKWARD = (
 
 
 @pytest.fixture
+def tmp_path(tmp_path):
+    """In memory, where there is such a place: these tests wait for the disk hundreds of times otherwise."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    folder = Path(tempfile.mkdtemp(prefix="hashae-test-", dir=memory))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
 def desktop(tmp_path, monkeypatch):
     """A home folder and a trash of the test's own; return the trash."""
     backend = pytest.importorskip("send2trash.plat_other")
@@ -176,11 +188,9 @@ def content():
 
 
 @pytest.fixture
-def elsewhere(tmp_path):
+def elsewhere(tmp_path, tmp_path_factory):
     """A folder on another file system."""
-    place = Path("/dev/shm")
-    if not os.access(place, os.W_OK) or place.stat().st_dev == tmp_path.stat().st_dev:
+    folder = tmp_path_factory.mktemp("elsewhere")
+    if folder.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("there is no second file system to write to")
-    folder = Path(tempfile.mkdtemp(prefix="hashae-test-", dir=place))
-    yield folder
-    shutil.rmtree(folder)
+    return folder
