@@ -15,6 +15,7 @@ from hashae.errors import HashaeError
 
 COMMANDS = {
     "calibrate": "hashae.cli.calibrate",
+    "compare": "hashae.cli.compare",
     "dedup": "hashae.cli.dedup",
     "encoders": "hashae.cli.stats",
     "index": "hashae.cli.index",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashae.errors import ConfigError, ImageError, SourceError
-from hashae.images.canonical import CanonicalForm
+from hashae.images.canonical import CanonicalForm, area_resize
 from hashae.images.decode import decode, large_images_allowed, read_bytes
 from hashae.images.scan import FoundFile, Problem, scan
 
@@ -34,14 +34,28 @@ class TrainingImages:
         ``float32 (n,)``: width divided by height of the original, so that a rotation can be made a true one.
     problems
         Files that were left out, and why.
+    paths
+        The file of each picture; empty if they came as arrays.
     """
 
     pixels: NDArray[np.uint8]
     aspects: NDArray[np.float32]
     problems: tuple[Problem, ...] = ()
+    paths: tuple[Path, ...] = ()
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    def take(self, rows: NDArray[np.int64]) -> TrainingImages:
+        """Return some of the pictures, in the order of `rows`."""
+        paths = tuple(self.paths[row] for row in rows) if self.paths else ()
+        return TrainingImages(self.pixels[rows], self.aspects[rows], (), paths)
+
+    def thumbs(self, form: CanonicalForm) -> NDArray[np.uint8]:
+        """Return what an encoder of this form takes: ``uint8 (n, channels, thumb, thumb)``."""
+        if self.pixels.shape[-1] == form.thumb:
+            return self.pixels
+        return np.rint(area_resize(self.pixels, form.thumb)).astype(np.uint8)
 
     @classmethod
     def from_array(cls, pixels: NDArray[np.uint8]) -> TrainingImages:
@@ -133,4 +147,5 @@ def load_training_images(
         )
     if not good.all():
         pixels, aspects = pixels[good], aspects[good]
-    return TrainingImages(pixels, aspects, tuple(problems))
+    paths = tuple(Path(file.path) for file, fine in zip(files, good, strict=True) if fine)
+    return TrainingImages(pixels, aspects, tuple(problems), paths)

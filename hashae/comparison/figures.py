@@ -1,0 +1,181 @@
+"""Figures of a comparison, each a function that returns a matplotlib figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashae.comparison.data import ComparisonData
+from hashae.comparison.measure import ASKED, SHOWN
+from hashae.comparison.table import Line
+from hashae.errors import MissingDependency
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+GREEN, RED, GREY = "#12743f", "#c0392b", "#5b6372"
+FEATURED = "#2456d6"
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure, sizes in inches; no window system is needed.
+
+    Raises
+    ------
+    MissingDependency
+        If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise MissingDependency("drawing", "train") from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def colours(lines: Sequence[Line]) -> dict[str, Any]:
+    """Return a colour for each variant, the same in all figures; the binary model has the accent of the page."""
+    from matplotlib import colormaps
+
+    names = sorted(line.variant for line in lines)
+    wheel = colormaps["tab20"]
+    return {name: FEATURED if name == "binary" else wheel(place % 20) for place, name in enumerate(names)}
+
+
+def scores(lines: Sequence[Line]) -> Figure:
+    """Draw average precision and precision within 2 bits of each variant as bars, best first."""
+    figure = new_figure(9, 1 + 0.36 * len(lines))
+    axes = figure.subplots()
+    places = np.arange(len(lines))
+    for offset, field, name, colour in (
+        (-0.19, "map", "mAP", FEATURED),
+        (0.19, "precision", "precision within 2 bits", "#9db4f0"),
+    ):
+        values = [line.value(field) or 0.0 for line in lines]
+        axes.barh(places + offset, values, 0.36, label=name, color=colour)
+        for place, value in zip(places, values, strict=True):
+            axes.text(value + 0.005, place + offset, f"{value:.2f}", va="center", fontsize=7, color=GREY)
+    axes.set_yticks(places, [line.variant for line in lines])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.05)
+    axes.legend(frameon=False, loc="lower right")
+    _quiet(axes)
+    return figure
+
+
+def curves(lines: Sequence[Line]) -> Figure:
+    """Draw the precision within each radius; a question without an answer counts as 0."""
+    figure = new_figure(9, 4.2)
+    axes = figure.subplots()
+    palette = colours(lines)
+    for line in lines:
+        drawn = [row.examples["curve"] for row in line.rows if "curve" in row.examples]
+        if drawn:
+            bold = line.variant == "binary"
+            axes.plot(
+                np.mean(drawn, axis=0),
+                color=palette[line.variant],
+                label=line.variant,
+                linewidth=2.6 if bold else 1.3,
+                marker="o",
+                markersize=4 if bold else 2.5,
+            )
+    axes.set_xlabel("radius in bits")
+    axes.set_ylabel("share of right answers")
+    axes.set_ylim(0, 1)
+    axes.legend(frameon=False, fontsize=8, ncols=2, loc="center left", bbox_to_anchor=(1, 0.5))
+    _quiet(axes)
+    return figure
+
+
+def reconstructions(lines: Sequence[Line], data: ComparisonData) -> Figure:
+    """Draw test images, and what each variant makes of them from its latent and from its code."""
+    clean = data.form(data.test.take(np.arange(min(SHOWN, len(data.test)))).thumbs(data.form))
+    rows: list[tuple[str, NDArray[np.float32] | None]] = [("images", clean)]
+    for line in lines:
+        shown = line.rows[0].examples
+        rows += [(line.variant, shown.get("latent")), ("from its code", shown.get("code"))]
+    rows = [row for row in rows if row[1] is not None]
+    count = len(clean)
+    figure = new_figure(1.6 + 0.56 * count, 0.58 * len(rows))
+    grid = figure.subplots(len(rows), count, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
+    for (name, images), line_axes in zip(rows, grid, strict=True):
+        for place, axes in enumerate(line_axes):
+            _picture(axes, images[place] if images is not None and place < len(images) else None)
+        line_axes[0].text(
+            -0.25,
+            0.5,
+            name,
+            transform=line_axes[0].transAxes,
+            ha="right",
+            va="center",
+            fontsize=9,
+            color=GREY if name == "from its code" else "black",
+        )
+    return figure
+
+
+def maps(lines: Sequence[Line], data: ComparisonData) -> Figure:
+    """Draw the latents of test images on their two principal components, coloured by class."""
+    across = 4
+    down = math.ceil(len(lines) / across)
+    figure = new_figure(10, 2.4 * down)
+    grid = figure.subplots(down, across, squeeze=False).ravel()
+    for axes in grid[len(lines) :]:
+        axes.set_axis_off()
+    for line, axes in zip(lines, grid, strict=False):
+        points = line.rows[0].examples["map"]
+        labels = None if data.test_labels is None else data.test_labels[: len(points)]
+        axes.scatter(points[:, 0], points[:, 1], s=4, c=labels, cmap="tab10" if len(data.classes) <= 10 else "tab20")
+        axes.set_title(line.variant, fontsize=9)
+        axes.set_xticks([])
+        axes.set_yticks([])
+    return figure
+
+
+def answers(lines: Sequence[Line], data: ComparisonData) -> Figure:
+    """Draw questions and the nearest training images by code; green frames have the label of the question."""
+    asked = min(ASKED, len(data.test))
+    questions = data.form(data.test.take(np.arange(asked)).thumbs(data.form))
+    per = min(len(line.rows[0].examples["answers"][0]) for line in lines)
+    columns = asked * (per + 1)
+    figure = new_figure(1.6 + 0.3 * columns, 0.36 * len(lines) + 0.3)
+    grid = figure.subplots(len(lines), columns, squeeze=False, gridspec_kw={"wspace": 0.05, "hspace": 0.05})
+    for line, line_axes in zip(lines, grid, strict=True):
+        found = line.rows[0].examples["answers"]
+        line_axes[0].text(
+            -0.4, 0.5, line.variant, transform=line_axes[0].transAxes, ha="right", va="center", fontsize=8
+        )
+        for question in range(asked):
+            start = question * (per + 1)
+            _picture(line_axes[start], questions[question], frame=GREY)
+            near = data.form(data.train.take(found[question][:per]).thumbs(data.form))
+            for place in range(per):
+                frame = None
+                if data.train_labels is not None and data.test_labels is not None:
+                    right = data.train_labels[found[question][place]] == data.test_labels[question]
+                    frame = GREEN if right else RED
+                _picture(line_axes[start + 1 + place], near[place], frame=frame)
+    return figure
+
+
+def _picture(axes: Any, image: NDArray[np.float32] | None, frame: str | None = None) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for side in axes.spines.values():
+        side.set_visible(frame is not None)
+        side.set_color(frame or "none")
+        side.set_linewidth(1.6)
+    if image is not None:
+        shown = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+        axes.imshow(shown.clip(0, 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+
+
+def _quiet(axes: Any) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.set_axisbelow(True)
