@@ -17,12 +17,12 @@ SLOTS = 402_653_189
 """Slots of a band, a prime: three times as many still fit into four bytes."""
 
 
-def slot(key: str) -> str:
-    """Return the SQL expression of the slot of a key, beside a row of ``band_masks``.
+def slot(key: str, mask: str = "mask", band: str = "band") -> str:
+    """Return the SQL expression of the slot of a key in a band; by default beside a row of ``band_masks``.
 
     A remainder has the sign of the key, so the prime is added once more.
     """
-    return f"(({key} & mask) % {SLOTS} + {SLOTS}) % {SLOTS} + band * {SLOTS}"
+    return f"(({key} & {mask}) % {SLOTS} + {SLOTS}) % {SLOTS} + {band} * {SLOTS}"
 
 
 _LEAVE = f"""DELETE FROM bands WHERE encoder = OLD.encoder AND image = OLD.image AND slot IN

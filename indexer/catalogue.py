@@ -6,21 +6,23 @@ Reads only, but for the row of the collection itself and for pixel hashes.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import func, insert, select
 
-from hashae.codes import Codes, keys
+from hashae.codes import Codes
 from hashae.db import Database, inserted_id
-from hashae.db.schema import codes as codes_table
 from hashae.db.schema import collections, failures, images, sources
 from hashae.indexer.image_row import ImageRow
+from hashae.indexer.lookups import find_code, find_codes
 from hashae.indexer.match import Match
 from hashae.indexer.report import Failure
 
+CODES = 1 << 13
+"""Codes read from the file at a time."""
 CHUNK = 5000
 """Ids in one IN list; SQLite takes 32,766 parameters."""
 
@@ -71,30 +73,37 @@ class Catalogue:
 
     def exact(self, encoder: int, code: Codes) -> list[Match]:
         """Look one code ``(1, bytes)`` up in the hash table: one descent, no index in memory."""
-        query = (
-            select(codes_table.c.image)
-            .select_from(codes_table.join(images))
-            .where(
-                codes_table.c.encoder == encoder,
-                codes_table.c.key == int(keys(code)[0]),
-                codes_table.c.code == code.tobytes(),
-                images.c.missing.is_(False),
-            )
-            .order_by(codes_table.c.image)
-        )
-        with self._database.read() as connection:
-            return [Match(0, int(id_)) for id_ in connection.execute(query).scalars()]
+        return find_code(self._database, encoder, code.tobytes())
+
+    def exact_many(self, encoder: int, codes: Codes) -> list[list[int]]:
+        """Look many codes ``uint8 (m, bytes)`` up in the hash table; return the ids of the images of each."""
+        return find_codes(self._database, encoder, codes)
 
     def codes(self, encoder: int, bits: int) -> tuple[NDArray[np.int64], Codes]:
         """Return ids ``int64 (n,)``, ascending, and codes ``uint8 (n, bits // 8)`` of all present images."""
-        query = (
-            "SELECT codes.image, codes.code FROM codes JOIN images ON images.id = codes.image "
-            "WHERE codes.encoder = ? AND NOT images.missing ORDER BY codes.image"
-        )
+        parts = list(self.code_blocks(encoder, bits))
+        ids = np.concatenate([np.empty(0, np.int64), *(part[0] for part in parts)])
+        codes = np.concatenate([np.empty((0, bits // 8), np.uint8), *(part[1] for part in parts)])
+        order = np.argsort(ids)
+        return ids[order], codes[order]
+
+    def code_blocks(self, encoder: int, bits: int) -> Iterator[tuple[NDArray[np.int64], Codes]]:
+        """Yield ids and codes of all present images block by block, in the order of the hash table.
+
+        Two tables read from end to end are several times faster than joining them row by row.
+        """
         with self._database.read() as connection:
-            rows = connection.exec_driver_sql(query, (encoder,)).fetchall()
-        ids = np.fromiter((row[0] for row in rows), np.int64, len(rows))
-        return ids, np.frombuffer(b"".join(row[1] for row in rows), np.uint8).reshape(-1, bits // 8)
+            gone = connection.exec_driver_sql("SELECT id FROM images WHERE missing").scalars().all()
+            missing = np.array(gone, np.int64)
+            # sqlite3 itself: a row object of SQLAlchemy for each code would take longer than all the rest
+            cursor = connection.connection.cursor()
+            cursor.execute("SELECT image, code FROM codes WHERE encoder = ?", (encoder,))
+            while block := cursor.fetchmany(CODES):
+                images_of_block, blobs = zip(*block, strict=True)
+                ids = np.array(images_of_block, np.int64)
+                codes = np.frombuffer(b"".join(blobs), np.uint8).reshape(-1, bits // 8)
+                present = ~np.isin(ids, missing)
+                yield (ids, codes) if present.all() else (ids[present], codes[present])
 
     def rows(self, ids: Iterable[int]) -> dict[int, ImageRow]:
         """Return what is known of the given images, by id."""

@@ -83,6 +83,13 @@ class CodeTables:
             self._kept = CodeTable(encoder, generation, index)
         return self._kept
 
+    def loaded(self, encoder: int) -> bool:
+        """Tell whether the table of the collection as it is lies in memory."""
+        return self._kept is not None and (self._kept.generation, self._kept.encoder) == (
+            self._catalogue.generation(),
+            encoder,
+        )
+
     def stored_crowding(self, table: CodeTable) -> NDArray[np.float32] | None:
         """Return the crowding of all images of a table, or None if the collection changed since it was computed."""
         if table.crowding is None:

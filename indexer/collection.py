@@ -18,7 +18,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from hashae.codes import check_codes
 from hashae.db import Database, open_database
 from hashae.encoder import Encoder
 from hashae.errors import CollectionError, ConfigError, SourceError, UnknownName
@@ -29,16 +31,22 @@ from hashae.indexer.calibrated import Calibration
 from hashae.indexer.calibrator import Calibrator
 from hashae.indexer.catalogue import Catalogue, collection_id
 from hashae.indexer.code_table import CodeTables
+from hashae.indexer.decisions import VerdictBook
 from hashae.indexer.duplicates import group_codes, report_groups
+from hashae.indexer.executor import Executor
 from hashae.indexer.facts import FactBook
 from hashae.indexer.featureless import group_featureless
+from hashae.indexer.file_search import FileAnswer, FileSearch
 from hashae.indexer.index import HashIndex
 from hashae.indexer.ingest import ingest_sources
+from hashae.indexer.judged import judge_groups
+from hashae.indexer.keep_rules import KeepPolicy
 from hashae.indexer.match import Match
 from hashae.indexer.own_matches import matches_by_rule
-from hashae.indexer.pixels import hash_pixels, thumbnail
+from hashae.indexer.pixels import file_pixel_hash, hash_pixels, metadata_reader, thumbnail
 from hashae.indexer.radius_rule import RadiusRule, choose_rule
 from hashae.indexer.report import DedupReport, Failure
+from hashae.indexer.scan import check_radius
 from hashae.indexer.shelf import NewEncoder, Shelf
 from hashae.indexer.sources import SourceBook, absolute_path, is_below
 from hashae.indexer.summary import IndexSummary, Progress
@@ -68,6 +76,7 @@ class Collection:
         self._catalogue = Catalogue(database, self._id)
         self._facts = FactBook(database, self._id)
         self._tables = CodeTables(self._catalogue, self._facts, threads=threads)
+        self._file = FileSearch(database)
         self._calibrator = Calibrator(self._shelf, self._catalogue, self._facts, self._tables)
         self._encoder: tuple[int, Encoder] | None = None
 
@@ -117,6 +126,16 @@ class Collection:
 
     def __repr__(self) -> str:
         return f"Collection({str(self.path)!r})"
+
+    @property
+    def verdicts(self) -> VerdictBook:
+        """What people decided about pictures."""
+        return VerdictBook(self._database, self._id)
+
+    @property
+    def actions(self) -> Executor:
+        """Acts on the files of a plan, and takes it back."""
+        return Executor(self._database, self._id, file_pixel_hash)
 
     @property
     def has_encoder(self) -> bool:
@@ -249,8 +268,9 @@ class Collection:
         encoder_id, encoder = self._open_encoder()
         encoded = encoder.encode_file(image)
         code, rule, how, allowed = encoded.codes[0], None, None, None
-        if exact and not explain:
-            found = self._catalogue.exact(encoder_id, encoded.codes)
+        asked = self._ask_file(encoder_id, encoder.bits, code.tobytes(), 0 if exact else radius)
+        if asked is not None:
+            found, how = asked.matches, asked.explanation if explain else None
         else:
             table = self._tables.current(encoder_id, encoder.bits)
             index = table.index
@@ -260,7 +280,6 @@ class Collection:
                 ruled = matches_by_rule(index, code, rule, crowding=known, threads=self._threads)
                 found, allowed, radius = ruled.matches, ruled.allowed, ruled.searched
             else:
-                radius = 0 if exact else radius
                 found = index.nearest(code, k) if k is not None else index.within(code, radius or 0)
             if explain:
                 how = replace(index.explain(code, radius=radius, k=k), answers=len(found))
@@ -274,6 +293,19 @@ class Collection:
             explanation=how,
         )
 
+    def exact_many(self, codes: ArrayLike) -> list[list[int]]:
+        """Return for each of `codes`, ``uint8 (m, bits // 8)``, the ids of the images that have it, ascending.
+
+        Raises
+        ------
+        CodeError
+            If these are no codes of the width of the collection's encoder.
+        CollectionError
+            If there is no encoder.
+        """
+        encoder_id, encoder = self._open_encoder()
+        return self._catalogue.exact_many(encoder_id, check_codes(codes, encoder.bits))
+
     def hash_index(self) -> HashIndex:
         """Return the codes of all present images as an index; kept until the collection changes."""
         encoder_id, encoder = self._open_encoder()
@@ -284,6 +316,7 @@ class Collection:
         folder: str | Path | None = None,
         *,
         radius: int | None = None,
+        policy: KeepPolicy | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> DedupReport:
         """Find groups of images that show the same picture. Nothing is changed on disk.
@@ -297,6 +330,9 @@ class Collection:
         radius
             One Hamming distance for all images, inclusive; None takes the calibration (see :meth:`calibrate`), or,
             without one, gives every image its own by what was learned with the encoder (:mod:`hashae.calibration`).
+        policy
+            Which image of a group to keep, and of which folders nothing may go; default: the default rules. What the
+            verdicts of the collection say comes before it.
         on_progress
             Called from this thread.
 
@@ -318,9 +354,21 @@ class Collection:
         seen = chosen & ~plain
         rule = self._rule(encoder, len(whole), radius)
         crowding = None if rule.tau is None else self._tables.crowding(table, on_progress)[seen]
-        groups, used = group_codes(table.part(seen), rule, crowding)
+        find = partial(group_codes, rule=rule)
+        groups, used = find(table.part(seen), crowding=crowding)
         hashing = partial(hash_pixels, threads=self._threads, on_progress=on_progress)
         groups += group_featureless(whole.ids[plain], whole, self._catalogue, hashing)
+        rulings = self.verdicts.rulings()
+        policy = replace(policy or KeepPolicy(), kept=rulings.kept, metadata=metadata_reader())
+        judged = judge_groups(
+            groups,
+            table.part(seen),
+            crowding,
+            catalogue=self._catalogue,
+            rulings=rulings,
+            rule=rule,
+            find=lambda index, own: find(index, crowding=own),
+        )
         report = DedupReport(
             collection=str(self.path),
             folder=None if folder is None else absolute_path(folder),
@@ -330,9 +378,12 @@ class Collection:
             own_radius=rule.tau is not None,
             images=int(chosen.sum()),
             created=_now(),
-            groups=report_groups(groups, whole, self._catalogue, hashing),
+            groups=report_groups(judged.groups, whole, self._catalogue, hashing, policy),
             failures=tuple(bad),
             calibration=rule.calibration,
+            keep_rules=policy.rules,
+            ignored=judged.ignored,
+            separated=judged.separated,
             featureless=tuple(sorted(row.path for row in self._catalogue.rows(whole.ids[plain].tolist()).values())),
         )
         facts = self._facts.of(encoder_id, (image.id for group in report.groups for image in group.images))
@@ -410,6 +461,14 @@ class Collection:
     def thumbnail(self, path: str) -> bytes | None:
         """Return a small JPEG of an image file, or None if it cannot be read; for reports."""
         return thumbnail(path)
+
+    def _ask_file(self, encoder: int, bits: int, code: bytes, radius: int | None) -> FileAnswer | None:
+        """Return what the file answers by itself, or None where an index in memory is there, or is worth making."""
+        if radius is None:
+            return None
+        if check_radius(radius, bits) == 0:
+            return self._file.exact(encoder, code)
+        return None if self._tables.loaded(encoder) else self._file.within(encoder, bits, code, radius)
 
     def _rule(self, encoder: Encoder, images: int, radius: int | None = None) -> RadiusRule:
         info, calibration = encoder.info, None if radius is not None else self.calibration

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from hashae.db import Database
+from hashae.db.band_triggers import BANDS
 from hashae.encoder import Encoded, Encoder
 from hashae.errors import ImageError, SourceError
 from hashae.images.decode import DecodedImage, decode, large_images_allowed, read_bytes
@@ -130,6 +131,7 @@ class Ingest:
         told = {path: failure.reason for path, failure in broken.items()}
         self._ledger.note_blocked({path: reason for path, reason in blocked.items() if told.get(path) != reason})
         self._finish(known, set(broken) - seen_broken - {job.file.relative for job in jobs}, blocked)
+        self._ledger.write_bands(lambda band: self._progress(Progress("bands", band, BANDS)))
         self.summary.failed.sort(key=lambda failure: failure.path)
         self.summary.seconds = time.monotonic() - started
         return self.summary

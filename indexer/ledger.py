@@ -5,7 +5,7 @@ A batch is one transaction. Nothing here looks at a picture.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from hashae.codes import Codes, keys
 from hashae.db import Database
 from hashae.db.schema import codes as codes_table
 from hashae.db.schema import collections, failures, images
+from hashae.indexer.band_rows import is_due, waiting, write_rows
 
 NEVER = -1
 """Stored as the size of what failed for a reason outside the file: no file has it, so the next run tries again."""
@@ -151,6 +152,8 @@ class Ledger:
             if codes is not None:
                 ids = self._store_images(connection, read, counts)
                 self._store_codes(connection, ids, codes, zip(confidence, detail, strict=True))
+                if is_due(connection, self._encoder):
+                    write_rows(connection, self._encoder)
             self._store_states(connection, failed, same, [image.file.path for image in read])
             self._touch(connection)
         return counts
@@ -178,6 +181,14 @@ class Ledger:
                 these = failures.c.path.in_(over[start : start + CHUNK])
                 connection.execute(delete(failures).where(failures.c.source == self._source, these))
             self._touch(connection)
+
+    def write_bands(self, on_band: Callable[[int], None]) -> None:
+        """Write the band rows of the codes that wait for them, see :func:`hashae.indexer.band_rows.write_rows`."""
+        with self._database.read() as connection:
+            if not waiting(connection, self._encoder):
+                return
+        with self._database.write() as connection:
+            write_rows(connection, self._encoder, on_band)
 
     def _store_images(self, connection: Connection, read: Sequence[ReadImage], counts: Counts) -> list[int]:
         """Write the rows of decoded images and return their ids, in order."""

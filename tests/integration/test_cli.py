@@ -207,7 +207,7 @@ def test_an_explanation_names_method_reason_effort_and_code(cli, photos, indexed
     told = json.loads(cli("query", photos / "3.png", *question, "--explain", *indexed, "--json").out)
     how = told["explanation"]
     assert how["answers"] == len(told["matches"]) == 2
-    assert how["method"] in {"bands", "flips", "scan", "faiss"}
+    assert how["method"] in {"table", "stored", "bands", "flips", "scan", "faiss"}
     assert told["code"] in shown.err
 
 

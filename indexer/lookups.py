@@ -1,0 +1,107 @@
+"""The hash table in SQLite: who has this code. One prepared statement on a connection that stays open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+from hashae.codes import KEY_BITS, Codes, keys
+from hashae.db import Database
+from hashae.indexer.match import Match
+
+KEY_BYTES = KEY_BITS // 8
+CHUNK = 4096
+"""Most values in one IN list; SQLite takes 32,766 parameters."""
+
+# CROSS JOIN fixes the order: the code first, then whether its image is there.
+EXACT = """SELECT codes.image FROM codes CROSS JOIN images ON images.id = codes.image
+WHERE codes.encoder = ? AND codes."key" = ? AND codes.code = ? AND NOT images.missing ORDER BY codes.image"""
+
+EXACT_MANY = """SELECT codes.code, codes.image FROM codes CROSS JOIN images ON images.id = codes.image
+WHERE codes.encoder = ? AND codes."key" IN ({}) AND NOT images.missing"""
+
+
+def find_code(database: Database, encoder: int, code: bytes) -> list[Match]:
+    """Return every present image with this code, by id.
+
+    Parameters
+    ----------
+    database
+        Open collection file.
+    encoder
+        Row id of the encoder that made the codes.
+    code
+        The bytes of one code.
+
+    Raises
+    ------
+    CollectionError
+        If the file cannot be read.
+    """
+    return [Match(0, id_) for (id_,) in database.look_up(EXACT, (encoder, key_of(code), code))]
+
+
+def find_codes(database: Database, encoder: int, codes: Codes) -> list[list[int]]:
+    """Return for each code the ids of the present images that have it, ascending.
+
+    Parameters
+    ----------
+    database, encoder
+        As in :func:`find_code`.
+    codes
+        ``uint8 (m, bytes)``.
+
+    Raises
+    ------
+    CollectionError
+        If the file cannot be read.
+    """
+    found: dict[bytes, list[int]] = {}
+    for code, id_ in look_up_many(database, EXACT_MANY, (encoder,), keys(codes).tolist()):
+        if code in found:
+            found[code].append(id_)
+        else:
+            found[code] = [id_]
+    width, data = codes.shape[1], codes.tobytes()
+    asked = [data[start : start + width] for start in range(0, len(data), width)]
+    return [sorted(set(found[code])) if code in found else [] for code in asked]
+
+
+def key_of(code: bytes) -> int:
+    """Return the key of one code, as :func:`hashae.codes.keys` does for many.
+
+    Examples
+    --------
+    >>> key_of(bytes([0x83])), key_of(bytes([0xFF] * 32))
+    (131, -1)
+    """
+    return int.from_bytes(code[:KEY_BYTES], "big", signed=len(code) >= KEY_BYTES)
+
+
+def look_up_many(
+    database: Database, statement: str, before: tuple[Any, ...], values: Sequence[int]
+) -> Iterator[tuple[Any, ...]]:
+    """Run a SELECT with an IN list of many values, in parts, and yield its rows.
+
+    Parameters
+    ----------
+    database
+        Open collection file.
+    statement
+        With ``{}`` in place of the list.
+    before
+        Parameters before those of the list.
+    values
+        Of the list. A part is filled up to a power of two with its first value, which changes no answer: few different
+        statements stay prepared. A value that is there twice may answer twice if it is in two parts.
+    """
+    for start in range(0, len(values), CHUNK):
+        part = values[start : start + CHUNK]
+        size = 1 << (len(part) - 1).bit_length()
+        yield from database.look_up(_with_places(statement, size), (*before, *part, *part[:1] * (size - len(part))))
+
+
+@lru_cache(maxsize=256)
+def _with_places(statement: str, size: int) -> str:
+    return statement.format(",".join("?" * size))

@@ -1,0 +1,257 @@
+"""Neighbourhood search in the collection file itself, by bands of the key: no index in memory, so no time to make one.
+
+A key is dealt to three bands, and each band of each image is a row of the table ``bands`` (see
+:mod:`hashae.db.band_triggers`). Let the radius be ``r = 3 * a + b`` with ``b < 3``. Two keys within r bits of each
+other differ in at most a bits on one of the bands 0 to b, or in at most a - 1 bits on another: else it would be
+``(b + 1) * (a + 1) + (2 - b) * a = r + 1`` bits (multi-index hashing, Norouzi, Punjani, Fleet, CVPR 2012, with unequal
+radii of the bands: Qin et al., ICDE 2018). So few bits are flipped: none up to radius 2, one of a single band at 3.
+
+Two codes differ in at least as many bits as their keys: what is within a radius by the full code is so by the key.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from math import comb
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashae.codes import KEY_BITS
+from hashae.db import Database
+from hashae.db.band_triggers import BANDS, SLOTS
+from hashae.indexer.lookups import key_of, look_up_many
+from hashae.indexer.match import Match
+
+FEW = 1024
+"""Most slots that are handed over one by one, and most candidates that Python counts without numpy."""
+
+UNSIGNED = (1 << KEY_BITS) - 1
+
+_BY_LIST = 'SELECT image, "key" FROM bands WHERE encoder = ?1 AND slot IN ({})'
+_BY_JSON = (
+    'SELECT bands.image, bands."key" FROM json_each(?2) AS probe '
+    "CROSS JOIN bands ON bands.encoder = ?1 AND bands.slot = probe.value"
+)
+# In the same statement, so that all is of one state of the file: the codes that wait for their rows, and the masks by
+# which the rows were made.
+_AND_THE_REST = (
+    ' UNION ALL SELECT codes.image, codes."key" FROM pending_bands AS pending '
+    "CROSS JOIN codes ON codes.image = pending.image AND codes.encoder = pending.encoder WHERE pending.encoder = ?1"
+    " UNION ALL SELECT band, mask FROM band_masks WHERE encoder = ?1"
+)
+_PRESENT = "SELECT id FROM images WHERE id IN ({}) AND NOT missing"
+_CODES = """SELECT codes.image, codes.code FROM codes CROSS JOIN images ON images.id = codes.image
+WHERE codes.encoder = ? AND codes.image IN ({}) AND NOT images.missing"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """What a search in the file found.
+
+    Attributes
+    ----------
+    matches
+        Ordered by (distance, id).
+    probes
+        Slots looked up.
+    candidates
+        Keys whose bits were counted.
+    seconds
+        Time it took.
+    """
+
+    matches: list[Match]
+    probes: int
+    candidates: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A band and how far it is searched: the bits of its value may differ in up to `level` places."""
+
+    number: int
+    mask: int
+    level: int
+
+
+class StoredBands:
+    """The bands of one encoder's keys, as they lie in the file.
+
+    Parameters
+    ----------
+    database
+        Open collection file.
+    encoder
+        Row id of the encoder that made the codes.
+    bits
+        Code length.
+    """
+
+    def __init__(self, database: Database, encoder: int, bits: int) -> None:
+        self._database, self._encoder, self._bits = database, encoder, bits
+        self._masks: list[tuple[int, int]] = []
+        self._shares: list[float] = []
+
+    def within(self, code: bytes, radius: int) -> StoredAnswer:
+        """Find every present image whose code is at most `radius` bits from `code`.
+
+        Parameters
+        ----------
+        code
+            The bytes of one code.
+        radius
+            Bits, 0 to the code length, inclusive.
+
+        Raises
+        ------
+        CollectionError
+            If the file cannot be read.
+        """
+        start = perf_counter()
+        probes, rows = self._candidates(code, min(radius, KEY_BITS, self._bits))
+        matches = self._decide(code, radius, rows)
+        return StoredAnswer(matches, probes, len(rows), perf_counter() - start)
+
+    def images(self) -> int:
+        """Return about how many images there are: the largest id, for counting would read them all."""
+        return self._database.look_up("SELECT max(id) FROM images", ())[0][0] or 0
+
+    def expect(self, radius: int, images: int) -> tuple[int, float]:
+        """Return how many slots a search would look up, and about how many keys it would read.
+
+        Parameters
+        ----------
+        radius
+            Bits, inclusive.
+        images
+            Number of images in the file.
+        """
+        if not self._masks:
+            self._read_masks()
+        probes, candidates = 0, 0.0
+        for band in probing(tuple(self._masks), min(radius, KEY_BITS, self._bits)):
+            width, share = (band.mask & UNSIGNED).bit_count(), self._shares[band.number]
+            slots = sum(comb(width, flips) for flips in range(band.level + 1))
+            probes += slots
+            # The flips of a common value are often common too: halfway, as a power, between that and an even spread.
+            candidates += images * (share + (slots - 1) * (share / 2**width) ** 0.5)
+        return probes, min(candidates, BANDS * images) + self._waiting(images)
+
+    def _candidates(self, code: bytes, radius: int) -> tuple[int, list[tuple[int, int]]]:
+        """Return the number of slots looked up and (image, key) of every code in one of them, some of them repeated."""
+        key = key_of(code)
+        if not self._masks:
+            self._read_masks()
+        while True:
+            slots = slots_of(key, tuple(self._masks), radius)
+            if len(slots) <= FEW:
+                rows = self._database.look_up(_by_list(len(slots)), (self._encoder, *slots))
+            else:
+                rows = self._database.look_up(_BY_JSON + _AND_THE_REST, (self._encoder, json.dumps(slots)))
+            masks = rows[-BANDS:]
+            del rows[-BANDS:]
+            if masks == self._masks:
+                return len(slots), rows
+            self._read_masks()  # the bits were dealt anew meanwhile
+
+    def _waiting(self, most: int) -> int:
+        """Count the codes that wait for their rows: each search reads them all."""
+        query = "SELECT count(*) FROM (SELECT 1 FROM pending_bands WHERE encoder = ? LIMIT ?)"
+        return int(self._database.look_up(query, (self._encoder, most))[0][0])
+
+    def _read_masks(self) -> None:
+        query = "SELECT band, mask, share FROM band_masks WHERE encoder = ? ORDER BY band"
+        rows = self._database.look_up(query, (self._encoder,))
+        assert len(rows) == BANDS, f"encoder {self._encoder} has {len(rows)} bands"
+        self._masks, self._shares = [row[:2] for row in rows], [row[2] for row in rows]
+
+    def _decide(self, code: bytes, radius: int, rows: list[tuple[int, int]]) -> list[Match]:
+        """Keep what is near by the full code and present."""
+        near = _near_keys(key_of(code), radius, rows)
+        if not near:
+            return []
+        if self._bits <= KEY_BITS:
+            found = [Match(near[id_], id_) for (id_,) in look_up_many(self._database, _PRESENT, (), list(near))]
+        else:
+            found, whole = [], int.from_bytes(code, "big")
+            for id_, other in look_up_many(self._database, _CODES, (self._encoder,), list(near)):
+                distance = (int.from_bytes(other, "big") ^ whole).bit_count()
+                if distance <= radius:
+                    found.append(Match(distance, id_))
+        return sorted(found)
+
+
+def probing(masks: tuple[tuple[int, int], ...], radius: int) -> list[Band]:
+    """Return which bands are searched and how far, for an exact answer within `radius`."""
+    level, rest = divmod(radius, BANDS)
+    levels = [(number, mask, level if number <= rest else level - 1) for number, mask in masks]
+    return [
+        Band(number, mask, min(level, (mask & UNSIGNED).bit_count())) for number, mask, level in levels if level >= 0
+    ]
+
+
+def slots_of(key: int, masks: tuple[tuple[int, int], ...], radius: int) -> list[int]:
+    """Return every slot in which a key within `radius` of `key` may lie.
+
+    Examples
+    --------
+    >>> slots_of(0b1011, ((0, 0b0011), (1, 0b1100), (2, 0)), radius=2)  # each band as it is
+    [3, 402653197, 805306378]
+    """
+    plan = _slot_plan(masks, radius)
+    if isinstance(plan, list):
+        return [((key & mask) ^ flip) % SLOTS + offset for mask, offset, flips in plan for flip in flips]
+    slots: list[int] = []
+    for mask, offset, flips in plan:
+        slots += (((key & mask) ^ flips) % SLOTS + offset).tolist()
+    return slots
+
+
+@lru_cache(maxsize=32)
+def _slot_plan(
+    masks: tuple[tuple[int, int], ...], radius: int
+) -> list[tuple[int, int, list[int]]] | tuple[tuple[int, int, NDArray[np.int64]], ...]:
+    """Return mask, offset and flips of each band: lists if there are few, else arrays."""
+    bands = probing(masks, radius)
+    arrays = tuple((band.mask, band.number * SLOTS, flips_within(band.mask, band.level)) for band in bands)
+    if sum(len(flips) for _, _, flips in arrays) > FEW:
+        return arrays
+    return [(mask, offset, flips.tolist()) for mask, offset, flips in arrays]
+
+
+def flips_within(mask: int, level: int) -> NDArray[np.int64]:
+    """List every value that has at most `level` bits, all of them bits of `mask`, fewest first: ``int64 (count,)``.
+
+    Examples
+    --------
+    >>> flips_within(0b1101, 1).tolist()
+    [0, 1, 4, 8]
+    """
+    ones = [np.uint64(1 << bit) for bit in range(KEY_BITS) if mask >> bit & 1]
+    levels = [np.zeros(1, np.uint64)]
+    for size in range(1, level + 1):
+        below = levels[-1]  # those whose highest bit is the b-th: a prefix of the size below, with it added
+        levels.append(np.concatenate([below[: comb(b, size - 1)] | ones[b] for b in range(size - 1, len(ones))]))
+    return np.concatenate(levels).view(np.int64)
+
+
+def _near_keys(key: int, radius: int, rows: list[tuple[int, int]]) -> dict[int, int]:
+    """Return image -> distance of the keys that are near, each once."""
+    if len(rows) <= FEW:
+        return {
+            image: distance for image, other in rows if (distance := ((other ^ key) & UNSIGNED).bit_count()) <= radius
+        }
+    images, others = np.array(rows, np.int64).T
+    distances = np.bitwise_count((others ^ np.int64(key)).view(np.uint64))
+    near = np.flatnonzero(distances <= radius)
+    return dict(zip(images[near].tolist(), distances[near].tolist(), strict=True))
+
+
+@lru_cache(maxsize=FEW)
+def _by_list(size: int) -> str:
+    return _BY_LIST.format(",".join("?" * size)) + _AND_THE_REST
