@@ -22,6 +22,7 @@ from hashae.indexer.engines import Engines
 from hashae.indexer.groups import CodeGroup, find_groups
 from hashae.indexer.hits import Hits
 from hashae.indexer.match import Match
+from hashae.indexer.multi import MultiIndex
 from hashae.indexer.order import check_order
 from hashae.indexer.planner import Explanation
 from hashae.indexer.scan import check_ids, check_radius, check_threads
@@ -81,6 +82,51 @@ class HashIndex:
         self._added_ids: set[int] = set()
         self._engines: Engines | None = None
 
+    @classmethod
+    def from_sorted(
+        cls,
+        bits: int,
+        ids: NDArray[np.int64],
+        codes: Codes,
+        *,
+        bands: MultiIndex | None = None,
+        threads: int = 1,
+        compiled: bool | None = None,
+    ) -> HashIndex:
+        """Make an index of rows that are in order already, without copying them.
+
+        Parameters
+        ----------
+        bits
+            Code length.
+        ids
+            ``int64 (n,)``, ascending.
+        codes
+            ``uint8 (n, bits // 8)``.
+        bands
+            Multi-index of these codes, if there is one.
+        threads, compiled
+            As in the class.
+
+        Raises
+        ------
+        CodeError
+            If codes and ids do not belong together or the ids do not ascend.
+        """
+        if not (ids[1:] > ids[:-1]).all():
+            raise CodeError("ids do not ascend; expected each id once, in order: use add for others")
+        codes = check_codes(codes, bits)
+        if ids.shape != (len(codes),) or ids.dtype != np.int64:
+            raise CodeError(f"ids are {ids.dtype} of shape {ids.shape}; expected int64 of shape ({len(codes)},)")
+        index = cls(bits, threads=threads, compiled=compiled)
+        index._ids, index._codes = ids, codes
+        index._engines = Engines(codes, threads=threads, compiled=compiled, bands=bands)
+        return index
+
+    def bands(self) -> MultiIndex:
+        """Return the sorted bands, made now if they are not there; the next :meth:`add` forgets them."""
+        return self._ready().bands()
+
     def __repr__(self) -> str:
         return f"HashIndex(bits={self.bits}, threads={self.threads}): {len(self):,} codes"
 
@@ -95,12 +141,12 @@ class HashIndex:
     @property
     def ids(self) -> NDArray[np.int64]:
         """Ids of all codes, ascending: ``int64 (n,)``, read-only."""
-        return self._rows()[0]
+        return _read_only(self._rows()[0])
 
     @property
     def codes(self) -> Codes:
         """Codes in the order of `ids`: ``uint8 (n, bits // 8)``, read-only."""
-        return self._rows()[1]
+        return _read_only(self._rows()[1])
 
     def add(self, ids: ArrayLike, codes: ArrayLike) -> None:
         """Add codes; all of them or, after an error, none.
@@ -133,7 +179,7 @@ class HashIndex:
         known, codes = self._rows()
         gone = np.isin(known, check_ids(list(set(np.ravel(ids).tolist()))))  # an id named twice is one id
         if gone.any():
-            self._ids, self._codes = _frozen(known[~gone]), _frozen(codes[~gone])
+            self._ids, self._codes = known[~gone], codes[~gone]
             self._engines = None
         return int(gone.sum())
 
@@ -371,7 +417,7 @@ class HashIndex:
             ids = np.concatenate([self._ids, *(ids for ids, _ in self._added)])
             codes = np.concatenate([self._codes, *(codes for _, codes in self._added)])
             order = np.argsort(ids)
-            self._ids, self._codes = _frozen(ids[order]), _frozen(codes[order])
+            self._ids, self._codes = ids[order], codes[order]
             self._added.clear()
             self._added_ids.clear()
         return self._ids, self._codes
@@ -393,9 +439,11 @@ class HashIndex:
 Array = TypeVar("Array", bound=NDArray[np.generic])
 
 
-def _frozen(array: Array) -> Array:
-    array.flags.writeable = False
-    return array
+def _read_only(array: Array) -> Array:
+    """Return a view that cannot be written to; inside, arrays stay writable, or loops would be compiled twice."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _checked_k(k: int) -> int:

@@ -30,8 +30,11 @@ from hashae.codes import Codes
 from hashae.errors import ConfigError
 from hashae.indexer.hits import Hits, join_hits, no_hits, pack, packed_hits, sorted_hits
 from hashae.indexer.order import deal
+from hashae.indexer.scan import own
 
 MAX_ROWS = 2**32 - 1
+MAX_LENGTH = 32
+"""Most bits of a band that make its value."""
 CHUNK = 1 << 18
 """Candidates that numpy compares at a time: their arrays stay in the processor's cache."""
 FLIPS = 1 << 20
@@ -79,9 +82,11 @@ class MultiIndex:
             Bits of each band, from its first on, that make its value; at most log2(n).
         ``start`` uint32 (sum of ``2 ** lengths + 1``,)
             Where the bucket of each value begins, band after band.
+        ``means`` float64 (m,)
+            How many codes share the bucket of a stored code, on average.
         ``rows`` uint32 (m, n)
             Rows sorted by value, then by row.
-        ``codes`` uint64 (m, n) or (n, words)
+        ``words`` uint64 (m, n) or (n, words)
             Up to 64 bits: the codes in the order of `rows`. Above: the codes by row. Bits in the order of `order`.
 
     Examples
@@ -94,14 +99,14 @@ class MultiIndex:
     def __init__(self, arrays: Arrays) -> None:
         self._arrays = arrays
         self._order, self._widths, self._lengths = arrays["order"], arrays["widths"], arrays["lengths"]
-        self._start, self._rows, self._codes = arrays["start"], arrays["rows"], arrays["codes"]
+        self.mean_bucket: NDArray[np.float64] = arrays["means"]
+        self._start, self._rows, self._words = arrays["start"], arrays["rows"], arrays["words"]
         self.bands, self.rows = self._rows.shape
         self.bits = len(self._order)
         self._offsets = np.cumsum(self._widths) - self._widths
         self._start_at = np.cumsum([0, *(2**self._lengths + 1)])[:-1]
         self._masks = _band_masks(self._offsets, self._lengths, -(-self.bits // 64))
         self._table = _deal_table(self._order)
-        self.mean_bucket = self._mean_bucket()
 
     @classmethod
     def build(cls, codes: Codes, order: NDArray[np.int64], bands: int | None = None) -> MultiIndex:
@@ -131,7 +136,7 @@ class MultiIndex:
         words = permuted(codes, _deal_table(flat))
         rows = np.empty((len(dealt), n), np.uint32)
         stored = np.empty((len(dealt), n), np.uint64) if words.shape[1] == 1 else words
-        start, numbers = [], np.arange(n, dtype=np.uint64)
+        start, means, numbers = [], [], np.arange(n, dtype=np.uint64)
         for band, offset in enumerate(np.cumsum(widths) - widths):
             keys = band_keys(words, int(offset), int(lengths[band]))
             rows[band] = np.sort(keys << np.uint64(32) | numbers).astype(np.uint32)  # the low half: rows by (key, row)
@@ -139,20 +144,27 @@ class MultiIndex:
                 np.take(words[:, 0], rows[band], out=stored[band])
             sizes = np.bincount(keys.astype(np.int64), minlength=2 ** int(lengths[band]))
             start.append(np.concatenate([[0], np.cumsum(sizes)]).astype(np.uint32))
-        arrays = {"order": flat, "widths": widths, "lengths": lengths}
-        return cls(arrays | {"start": np.concatenate(start), "rows": rows, "codes": stored})
+            means.append(float(sizes.astype(np.float64) @ sizes) / max(n, 1))
+        arrays = {"order": flat, "widths": widths, "lengths": lengths, "means": np.array(means)}
+        return cls(arrays | {"start": np.concatenate(start), "rows": rows, "words": stored})
 
     def arrays(self) -> Arrays:
         """Return the arrays that the index consists of, to be written to a file."""
         return self._arrays
 
-    def _mean_bucket(self) -> NDArray[np.float64]:
-        """Return for each band how many codes share their bucket with a stored code, on average: ``(m,)``."""
-        means = np.zeros(self.bands)
-        for band, (at, length) in enumerate(zip(self._start_at, self._lengths, strict=True)):
-            sizes = np.diff(self._start[at : at + 2**length + 1]).astype(np.float64)
-            means[band] = sizes @ sizes / max(self.rows, 1)
-        return means
+    def holds(self, row: int, code: Codes) -> bool:
+        """Tell whether every band has `row` in the bucket of `code`, ``uint8 (bytes,)``, and the code itself there."""
+        words = permuted(code[None], self._table)
+        for band in range(self.bands):
+            key = int(band_keys(words, int(self._offsets[band]), int(self._lengths[band]))[0])
+            left, right = self._start[self._start_at[band] + key : self._start_at[band] + key + 2].tolist()
+            place = left + int(np.searchsorted(self._rows[band, left:right], row))
+            if place == right or self._rows[band, place] != row:
+                return False
+            stored = self._words[band, place] if words.shape[1] == 1 else self._words[row]
+            if not np.array_equal(np.atleast_1d(stored), words[0]):
+                return False
+        return True
 
     def probes(self, radius: int) -> int:
         """Return how many buckets a search within `radius` looks up for one query."""
@@ -264,11 +276,11 @@ class MultiIndex:
         if kernels is None:
             return permuted(queries, self._table)
         out = np.empty((len(queries), self._table.shape[2]), np.uint64)
-        kernels.permute(queries, self._table, out)
+        kernels.permute(own(queries), self._table, out)
         return out
 
     def _compiled_index(self) -> tuple[NDArray[Any], ...]:
-        return (self._start, self._start_at, self._rows, self._codes, self._offsets, self._lengths, self._masks)
+        return (self._start, self._start_at, self._rows, self._words, self._offsets, self._lengths, self._masks)
 
     def _within_compiled(self, kernels: ModuleType, queries: Codes, radius: int, masks: Any) -> Hits:
         words, index, first = self._deal(queries, kernels), self._compiled_index(), 0
@@ -353,9 +365,9 @@ class MultiIndex:
         for part in _parts(size):
             place, number = _ranges(left[part], size[part]), np.repeat(of_query[part], size[part])
             if words.shape[1] == 1:
-                differing = self._codes[band, place][:, None] ^ words[number]
+                differing = self._words[band, place][:, None] ^ words[number]
             else:
-                differing = self._codes[self._rows[band, place]] ^ words[number]
+                differing = self._words[self._rows[band, place]] ^ words[number]
             apart = np.bitwise_count(differing).sum(axis=1, dtype=np.int64)
             near = np.flatnonzero(apart <= most[number])
             near = near[self._is_new(differing[near], level, band)]

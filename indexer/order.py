@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from hashae.codes import Codes, check_codes
 from hashae.errors import ConfigError
 
+HARD_FIRST = 0.05
+"""Weight of what a bit shares with bits not dealt yet: copies come early, while there are bands without them."""
 SAMPLE = 16_384
 """Most codes that entropies are estimated from."""
 
@@ -103,7 +105,8 @@ def band_order(codes: ArrayLike, bands: int = 4) -> NDArray[np.int64]:
     for first in range(0, bits, bands):
         places = min(bands, bits - first)  # in the last round the first bands get one bit more
         for band in np.argsort(total[:places], kind="stable"):
-            bit = int(np.argmax(np.where(free, gain[band], -np.inf)))
+            hard = HARD_FIRST * shared[:, free].sum(axis=1)
+            bit = int(np.argmax(np.where(free, gain[band] + hard, -np.inf)))
             order[first + band], free[bit] = bit, False
             total[band] += max(gain[band, bit], 0)
             gain[band] -= shared[bit]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +14,8 @@ from hashae.errors import CodeError, ConfigError
 Words: TypeAlias = NDArray[np.unsignedinteger]
 Pairs: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]
 """Rows ``a``, rows ``b`` with ``a < b``, and their distances in bits."""
+
+Array = TypeVar("Array", bound=NDArray[np.generic])
 
 BLOCK = 1 << 14
 """Codes read at a time: 128 KiB of 64-bit words."""
@@ -85,7 +87,12 @@ def as_rows(codes: Codes) -> NDArray[np.uint64]:
     wanted = -(-width // 8) * 8 if width <= 32 else 64
     if wanted != width:
         codes = np.pad(codes, ((0, 0), (0, wanted - width)))
-    return np.ascontiguousarray(codes).view(np.uint64)
+    return own(np.ascontiguousarray(codes)).view(np.uint64)
+
+
+def own(array: Array) -> Array:
+    """Return `array`, or a copy if it is read-only or not aligned: loops are compiled for one kind of array only."""
+    return array if array.flags.writeable and array.ctypes.data % 8 == 0 else array.copy()
 
 
 def as_columns(codes: Codes) -> NDArray[np.uint64]:
