@@ -128,8 +128,11 @@ def maps(lines: Sequence[Line], data: ComparisonData) -> Figure:
         axes.set_axis_off()
     for line, axes in zip(lines, grid, strict=False):
         points = line.rows[0].examples["map"]
-        labels = None if data.test_labels is None else data.test_labels[: len(points)]
-        axes.scatter(points[:, 0], points[:, 1], s=4, c=labels, cmap="tab10" if len(data.classes) <= 10 else "tab20")
+        if data.test_labels is None:
+            axes.scatter(points[:, 0], points[:, 1], s=4, color=FEATURED)
+        else:
+            palette = "tab10" if len(data.classes) <= 10 else "tab20"
+            axes.scatter(points[:, 0], points[:, 1], s=4, c=data.test_labels[: len(points)], cmap=palette)
         axes.set_title(line.variant, fontsize=9)
         axes.set_xticks([])
         axes.set_yticks([])
