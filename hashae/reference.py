@@ -39,7 +39,7 @@ class Reference:
     fingerprint
         Of the encoder that made them.
     codes
-        ``uint8 (n, bits // 8)``, in random order.
+        ``uint8 (n, bits // 8)``, in the order of the folders of the pictures: those that lie together stay together.
     """
 
     fingerprint: str
@@ -98,7 +98,8 @@ def make_reference(
         If a picture cannot be read.
     """
     paths = [found.path for found in scan(check_folder(folder))]
-    drawn = np.random.default_rng(seed).permutation(len(paths))[: round(count * SPARE)]
+    rng = np.random.default_rng(seed)
+    drawn = np.sort(rng.permutation(len(paths))[: round(count * SPARE)])
     parts = []
     for start in range(0, len(drawn), 256):
         parts.append(encoder.encode([paths[place] for place in drawn[start : start + 256]]))
@@ -109,7 +110,10 @@ def make_reference(
         raise SourceError(
             f"{folder} holds {len(codes)} pictures; a reference needs {NEIGHBOURS} and should have {count}"
         )
-    return Reference(encoder.fingerprint, _different(codes)[:count])
+    kept = _different(codes)
+    if len(kept) > count:
+        kept = kept[np.sort(rng.permutation(len(kept))[:count])]
+    return Reference(encoder.fingerprint, kept)
 
 
 def _different(codes: Codes) -> Codes:

@@ -88,7 +88,12 @@ class Strangers:
         return len(self.distances)
 
 
-def strangers(codes: Codes, crowding: NDArray[np.float32], *, seed: int = 0) -> Strangers:
+def draw_parts(n: int, seed: int) -> NDArray[np.uint8]:
+    """Deal n images into `GROUPS` parts of equal size: the part of each, ``uint8 (n,)``."""
+    return (np.random.default_rng(seed).permutation(n) % GROUPS).astype(np.uint8)
+
+
+def strangers(codes: Codes, crowding: NDArray[np.float32], parts: NDArray[np.uint8]) -> Strangers:
     """Return all pairs of codes but those that may be copies of one picture.
 
     Those are the ones within `COPY_RATIO` of the crowding of either, as in :func:`hashae.calibration.different_pairs`.
@@ -99,19 +104,18 @@ def strangers(codes: Codes, crowding: NDArray[np.float32], *, seed: int = 0) -> 
         ``uint8 (n, bytes)``, at most some thousands: all pairs are compared.
     crowding
         ``float32 (n,)``: of each code, in the collection that it lies in.
-    seed
-        Of the parts for the jackknife.
+    parts
+        ``uint8 (n,)``, from :func:`draw_parts`.
     """
     every = hamming(codes, codes)
     first, second = np.triu_indices(len(codes), 1)
     distances = every[first, second]
     different = distances > COPY_RATIO * np.minimum(crowding[first], crowding[second])
     first, second, distances = first[different], second[different], distances[different]
-    part = (np.random.default_rng(seed).permutation(len(codes)) % GROUPS).astype(np.uint8)
     return Strangers(
         distances,
         match_scores(distances, crowding[first], crowding[second]),
-        np.stack([part[first], part[second]]),
+        np.stack([parts[first], parts[second]]),
         int(different.size - different.sum()),
     )
 
@@ -120,7 +124,10 @@ def pretend_collections(reference: Codes, images: int, *, seed: int = 0) -> Stra
     """Return the pairs of different pictures in pretended collections of so many images, made of reference codes.
 
     Crowding is a matter of size: in a small collection the neighbours are far. So codes that are borrowed are parted
-    into collections as large as the one that borrows.
+    into collections as large as the one that borrows. They are runs of the reference, which is in the order of the
+    folders of its pictures, because a small collection is seldom a draw from the world: it is a folder of pictures that
+    belong together. With runs of 2,000 photographs for a reference, folders of 100 to 500 others kept the promise of
+    0.999; with random parts they held three to ten times the false pairs.
 
     Parameters
     ----------
@@ -129,16 +136,18 @@ def pretend_collections(reference: Codes, images: int, *, seed: int = 0) -> Stra
     images
         `NEIGHBOURS` to n.
     seed
-        Of the parting, and of the parts for the jackknife.
+        Of the parts for the jackknife.
     """
-    order = np.random.default_rng(seed).permutation(len(reference))
-    parts = []
-    for start in range(0, len(reference) - images + 1, images):
-        codes = reference[order[start : start + images]]
-        parts.append(strangers(codes, crowding_among(hamming(codes, codes), themselves=True), seed=seed + start))
+    parts = draw_parts(len(reference), seed)
+    runs = -(-len(reference) // images)
+    collections = []
+    for start in np.linspace(0, len(reference) - images, runs).astype(np.int64):
+        codes = reference[start : start + images]
+        crowding = crowding_among(hamming(codes, codes), themselves=True)
+        collections.append(strangers(codes, crowding, parts[start : start + images]))
     return Strangers(
-        np.concatenate([part.distances for part in parts]),
-        np.concatenate([part.scores for part in parts]),
-        np.concatenate([part.groups for part in parts], axis=1),
-        sum(part.suspected for part in parts),
+        np.concatenate([pairs.distances for pairs in collections]),
+        np.concatenate([pairs.scores for pairs in collections]),
+        np.concatenate([pairs.groups for pairs in collections], axis=1),
+        sum(pairs.suspected for pairs in collections),
     )

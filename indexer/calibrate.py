@@ -27,7 +27,7 @@ from hashae.indexer.index import HashIndex
 from hashae.indexer.summary import Progress
 from hashae.precision import CopyScores, Curve, precision_curve, radius_thresholds, tau_thresholds
 from hashae.promise import Promise
-from hashae.strangers import Strangers, crowding_among, match_scores, pretend_collections, strangers
+from hashae.strangers import Strangers, crowding_among, draw_parts, match_scores, pretend_collections, strangers
 
 DEFAULT_EDITS = tuple(edit for edit in EDITS if edit != "mirror")
 """Whether a mirrored picture is a copy is a matter of taste; no shipped encoder takes it for one."""
@@ -36,7 +36,11 @@ SMALLEST = 10
 """Fewest images that are calibrated."""
 
 ENOUGH = 500
-"""Fewest images whose pairs tell how near different pictures come; fewer borrow reference codes."""
+"""Fewest images that are calibrated by their own pairs alone."""
+
+BORROWING = 1000
+"""Fewest images that do not borrow: in smaller collections of their own, the bound on the tail is so wide that copies
+are missed."""
 
 AUTOMATIC = 300
 """Fewest images that are calibrated unasked."""
@@ -177,7 +181,7 @@ def measure(
         If no picture can be read.
     """
     n = len(index)
-    reference = pretrained.reference(encoder.fingerprint) if n < ENOUGH else None
+    reference = pretrained.reference(encoder.fingerprint) if n < BORROWING else None
     own_radius = n >= MIN_CODES
     codes = index.codes
     if reference is not None:
@@ -187,7 +191,7 @@ def measure(
     else:
         images = n
         chosen = np.sort(np.random.default_rng(sampling.seed).permutation(n)[:SAMPLE])
-        pairs = strangers(codes[chosen], crowding[chosen], seed=sampling.seed)
+        pairs = strangers(codes[chosen], crowding[chosen], draw_parts(len(chosen), sampling.seed))
     one = CopyScores(radius_thresholds(pairs.distances), len(sampling.edits))
     own = CopyScores(tau_thresholds(crowding, pairs.scores), len(sampling.edits))
     others = reference_rows(n)

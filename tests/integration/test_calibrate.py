@@ -36,6 +36,7 @@ def many(fill, tmp_path_factory):
 def enough(monkeypatch):
     """Let a collection of the size of `many` be calibrated, and others borrow."""
     monkeypatch.setattr(calibrate, "ENOUGH", PICTURES)
+    monkeypatch.setattr(calibrate, "BORROWING", PICTURES)
     monkeypatch.setattr(calibrate, "AUTOMATIC", 40)
     monkeypatch.setattr(calibrate, "QUICK_SAMPLE", 3)
 
@@ -202,7 +203,7 @@ def test_no_further_picture_is_begun_when_the_time_is_up(collection):
 
 
 def test_a_small_collection_borrows_and_says_so(cli, many, encoder_file, tmp_path, monkeypatch, reference):
-    monkeypatch.setattr(calibrate, "ENOUGH", 500)
+    monkeypatch.setattr(calibrate, "BORROWING", 500)
     db = tmp_path / "c.db"
     assert cli("index", many, "--encoder", encoder_file, "--db", db, "--no-calibrate").status == 0
     done = cli("calibrate", "--db", db, *FAST)
@@ -215,7 +216,7 @@ def test_a_small_collection_borrows_and_says_so(cli, many, encoder_file, tmp_pat
         found = collection.calibration
     assert found.borrowed == 400
     assert found.tau is not None
-    assert found.pairs["different"] + found.pairs["suspected"] == 3 * PICTURES * (PICTURES - 1) // 2
+    assert found.pairs["different"] + found.pairs["suspected"] == 4 * PICTURES * (PICTURES - 1) // 2
 
 
 def test_a_handful_gets_one_radius_as_strict_as_for_all_that_was_borrowed(encoder, fill, tmp_path, reference):

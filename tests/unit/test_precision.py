@@ -12,7 +12,7 @@ from hashae.codes import hamming
 from hashae.indexer.crowding import crowding
 from hashae.precision import CopyScores, precision_curve, radius_thresholds, tail_shares, tau_thresholds
 from hashae.promise import Promise, upper_share
-from hashae.strangers import GROUPS, crowding_among, match_scores, pretend_collections, strangers
+from hashae.strangers import GROUPS, crowding_among, draw_parts, match_scores, pretend_collections, strangers
 
 
 def random_codes(rng, n, bits=64):
@@ -23,6 +23,11 @@ def clustered_codes(rng, n, bits=64, flip=0.2):
     """Codes around a few centres: some pictures are much alike."""
     centres = rng.random((8, bits)) < 0.5
     return np.packbits(centres[rng.integers(0, 8, n)] ^ (rng.random((n, bits)) < flip), axis=1)
+
+
+def strangers_among(codes, seed=0):
+    crowding = crowding_among(hamming(codes, codes), themselves=True)
+    return strangers(codes, crowding, draw_parts(len(codes), seed))
 
 
 # --- scores -------------------------------------------------------------------------------------------------------
@@ -74,7 +79,7 @@ def test_strangers_are_all_pairs_but_suspected_copies(rng):
                 suspected += 1
             else:
                 expected.append(distance)
-    found = strangers(codes, crowded)
+    found = strangers(codes, crowded, draw_parts(50, 0))
     assert found.distances.tolist() == expected
     assert found.suspected == suspected >= 1
     assert len(found) == len(expected) == found.groups.shape[1]
@@ -82,7 +87,7 @@ def test_strangers_are_all_pairs_but_suspected_copies(rng):
 
 def test_strangers_leave_out_what_the_encoder_leaves_out_when_it_is_trained(rng):
     codes = clustered_codes(rng, 150, flip=0.1)
-    found = strangers(codes, crowding_among(hamming(codes, codes), themselves=True))
+    found = strangers_among(codes)
     pairs = different_pairs(codes)
     assert found.distances.tolist() == pairs.distances.tolist()
     assert found.scores == pytest.approx(pairs.scores, abs=1e-3)
@@ -90,7 +95,7 @@ def test_strangers_leave_out_what_the_encoder_leaves_out_when_it_is_trained(rng)
 
 def test_every_picture_lies_in_one_part_and_parts_are_alike_in_size(rng):
     codes = random_codes(rng, 101)
-    groups = strangers(codes, crowding_among(hamming(codes, codes), themselves=True), seed=3).groups
+    groups = strangers_among(codes, seed=3).groups
     first, second = np.triu_indices(101, 1)
     of = {}
     for picture, part in zip([*first, *second], groups.reshape(-1).tolist(), strict=True):
@@ -99,20 +104,38 @@ def test_every_picture_lies_in_one_part_and_parts_are_alike_in_size(rng):
 
 
 def test_borrowed_codes_become_collections_of_the_size_of_the_borrower(rng):
-    reference = random_codes(rng, 330)
+    reference = random_codes(rng, 300)
     found = pretend_collections(reference, 100)
-    assert len(found) + found.suspected == 3 * 100 * 99 // 2
-    alone = crowding_among(hamming(reference, reference), themselves=True).mean()
+    expected = [strangers_among(reference[start : start + 100]) for start in (0, 100, 200)]
+    assert found.distances.tolist() == np.concatenate([pairs.distances for pairs in expected]).tolist()
+    assert found.scores == pytest.approx(np.concatenate([pairs.scores for pairs in expected]))
     # Smaller collections are less crowded, so scores are lower than among all codes.
-    together = strangers(reference, crowding_among(hamming(reference, reference), themselves=True))
-    assert found.scores.mean() < together.scores.mean()
-    assert alone < 32
+    assert found.scores.mean() < strangers_among(reference).scores.mean()
+
+
+def test_runs_overlap_where_the_size_does_not_divide_the_reference_and_all_codes_are_used(rng):
+    reference = random_codes(rng, 100)
+    found = pretend_collections(reference, 40, seed=5)
+    parts = draw_parts(100, 5)
+    expected = [strangers_among(reference[start : start + 40]) for start in (0, 30, 60)]
+    assert found.distances.tolist() == np.concatenate([pairs.distances for pairs in expected]).tolist()
+    # A code that lies in two runs lies in one part.
+    first = np.triu_indices(40, 1)[0]
+    assert found.groups[0].tolist() == [parts[start + row] for start in (0, 30, 60) for row in first]
+
+
+def test_codes_that_lie_together_stay_together(rng):
+    """A reference of folders of alike pictures is harder than the same codes shuffled."""
+    folders = [clustered_codes(rng, 50, 128, flip=0.35) for _ in range(8)]
+    reference = np.concatenate(folders)
+    shuffled = reference[rng.permutation(len(reference))]
+    assert pretend_collections(reference, 50).distances.mean() < pretend_collections(shuffled, 50).distances.mean()
 
 
 def test_one_pretended_collection_is_all_of_the_reference(rng):
     reference = random_codes(rng, 60)
     found = pretend_collections(reference, 60)
-    assert sorted(found.distances) == sorted(strangers(reference, np.zeros(60, np.float32)).distances)
+    assert found.distances.tolist() == strangers_among(reference).distances.tolist()
 
 
 # --- copies -------------------------------------------------------------------------------------------------------
@@ -140,7 +163,7 @@ def test_equal_codes_are_found_at_every_threshold():
 def test_thresholds_reach_from_equal_codes_to_one_stranger_in_two_hundred(rng):
     codes = random_codes(rng, 150)
     crowded = crowding_among(hamming(codes, codes), themselves=True)
-    pairs = strangers(codes, crowded)
+    pairs = strangers(codes, crowded, draw_parts(150, 0))
     taus, radii = tau_thresholds(crowded, pairs.scores), radius_thresholds(pairs.distances)
     assert (BETA * crowded + taus[0] <= 0).all()
     assert (pairs.scores <= taus[-1]).mean() >= 0.005
@@ -164,7 +187,7 @@ def naive_tail_shares(scores, groups, thresholds):
 @pytest.mark.parametrize("n", [40, 300])
 def test_below_the_fitted_part_the_share_is_the_line_and_the_bound_its_jackknife(rng, n):
     codes = clustered_codes(rng, n, 128)
-    pairs = strangers(codes, crowding_among(hamming(codes, codes), themselves=True))
+    pairs = strangers_among(codes)
     thresholds = np.linspace(pairs.scores.min() - 20, pairs.scores.min() - 1, 30)
     share, upper = tail_shares(pairs.scores, pairs.groups, thresholds, 0.95)
     expected, bound = naive_tail_shares(pairs.scores, pairs.groups, thresholds)
@@ -175,7 +198,7 @@ def test_below_the_fitted_part_the_share_is_the_line_and_the_bound_its_jackknife
 
 def test_above_the_fitted_part_pairs_are_counted(rng):
     codes = random_codes(rng, 200, 128)
-    pairs = strangers(codes, crowding_among(hamming(codes, codes), themselves=True))
+    pairs = strangers_among(codes)
     thresholds = np.array([50, 56, 60])
     share, _ = tail_shares(pairs.distances, pairs.groups, thresholds, 0.95)
     assert share == pytest.approx([(pairs.distances <= radius).mean() for radius in thresholds])
@@ -185,7 +208,7 @@ def test_more_pictures_make_the_bound_closer(rng):
     widths = []
     for n in (60, 600):
         codes = random_codes(rng, n, 128)
-        pairs = strangers(codes, crowding_among(hamming(codes, codes), themselves=True))
+        pairs = strangers_among(codes)
         share, upper = tail_shares(pairs.distances, pairs.groups, np.array([25]), 0.95)
         widths.append(float(upper[0] / share[0]))
     assert widths[1] < widths[0]
@@ -198,7 +221,7 @@ def test_the_bound_on_the_tail_covers_the_share_of_many_more_pictures(rng):
     assert true < 1 / 31_000
     for _ in range(20):
         codes = random_codes(rng, 250, bits)
-        pairs = strangers(codes, np.zeros(250, np.float32))
+        pairs = strangers(codes, np.zeros(250, np.float32), draw_parts(250, 0))
         held += float(tail_shares(pairs.distances, pairs.groups, np.array([radius]), 0.95)[1][0]) >= true
     assert held >= 17
 
@@ -206,7 +229,7 @@ def test_the_bound_on_the_tail_covers_the_share_of_many_more_pictures(rng):
 def test_a_tail_of_one_picture_alone_still_has_a_fit(rng):
     """All low scores are those of one hub: without its part of the pictures the fit needs what was put aside."""
     codes = random_codes(rng, 80, 128)
-    pairs = strangers(codes, crowding_among(hamming(codes, codes), themselves=True))
+    pairs = strangers_among(codes)
     scores = pairs.scores.copy()
     hub = (pairs.groups == 0).any(axis=0)
     scores[hub] -= 200
@@ -221,7 +244,7 @@ def test_a_tail_of_one_picture_alone_still_has_a_fit(rng):
 def measured(rng, n=120, edits=3, sample=40, flip=0.04, thresholds=None, bits=128):
     """A collection, copies of some of it, and both as the functions want them; copies differ in some bits."""
     codes = random_codes(rng, n, bits)
-    pairs = strangers(codes, crowding_among(hamming(codes, codes), themselves=True))
+    pairs = strangers_among(codes)
     tally = CopyScores(radius_thresholds(pairs.distances) if thresholds is None else thresholds, edits)
     for row in range(sample):
         flips = rng.random((edits, bits)) < flip * np.arange(1, edits + 1)[:, None]
