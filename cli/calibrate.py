@@ -72,7 +72,7 @@ def calibrate(
     if folder is not None:
         check_folder(folder)
     if plot_file is not None:
-        from hashae.cli.precision_plot import check_plot
+        from hashae.cli.plot import check_plot
 
         check_plot(plot_file)  # before the work, not after it
     with Collection.open(collection_path(db), threads=workers) as collection:

@@ -1,44 +1,25 @@
-"""Curves of recall and precision, as a picture. The only place of the command line that knows matplotlib."""
+"""Curves of recall and precision, as a picture."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hashae.errors import HashaeError, MissingDependency
+from hashae.cli.plot import new_figure, save_figure
 
 if TYPE_CHECKING:
     from hashae.indexer.calibrate import Measurement
     from hashae.precision import Curve
 
 
-def check_plot(path: Path) -> None:
-    """Refuse what could not be drawn or written.
-
-    Raises
-    ------
-    MissingDependency
-        If matplotlib is not installed.
-    ConfigError
-        If there is no such folder, or a folder has this name.
-    """
-    from hashae.indexer.new_file import check_target
-
-    _figure()
-    check_target(path, option="--plot")
-
-
 def draw(found: Measurement, path: Path) -> None:
     """Write a PNG with one panel for each rule: recall, expected precision and its bound at every threshold."""
     curves = [("own radius for each image: tau in bits", found.own), ("one radius for all images, in bits", found.one)]
     shown = [(title, curve) for title, curve in curves if curve is not None]
-    figure = _figure()(figsize=(6.4 * len(shown), 4.8), layout="constrained")
+    figure = new_figure(6.4 * len(shown), 4.8)
     for place, (title, curve) in enumerate(shown, 1):
         _panel(figure.add_subplot(1, len(shown), place), title, curve, found.calibration.precision)
-    try:
-        figure.savefig(path, format="png", dpi=120)
-    except OSError as error:
-        raise HashaeError(f"cannot write the plot {path}: {error.strerror or error}") from error
+    save_figure(figure, path)
 
 
 def _panel(axes: Any, title: str, curve: Curve, promised: float) -> None:
@@ -56,12 +37,3 @@ def _panel(axes: Any, title: str, curve: Curve, promised: float) -> None:
     axes.set_ylim(0, 1.02)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left")
-
-
-def _figure() -> Any:
-    """Return matplotlib's figure class: no window is ever opened."""
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise MissingDependency(f"a plot ({error.name} is missing)", "train") from error
-    return Figure

@@ -10,16 +10,28 @@ from hashae.cli.options import collection_path, db_option, json_option
 
 
 @click.command()
+@click.option("--health", is_flag=True, help="Measure what the codes are worth, and say what is wrong with them.")
+@click.option("--plot", "plot_file", type=click.Path(dir_okay=False, path_type=Path), help="Draw the health, as PNG.")
 @db_option
 @json_option
-def stats(db: Path | None, as_json: bool) -> None:
+def stats(health: bool, plot_file: Path | None, db: Path | None, as_json: bool) -> None:
     """Show what is in the collection: folders, images, encoder, files that could not be used.
+
+    With --health, show how good its codes are as a hash, beside those of the images the encoder learned from.
 
     \b
     Examples:
       hashae stats
       hashae stats --db photos.db --json
+      hashae stats --health --plot health.png
     """
+    if plot_file is not None and not health:
+        raise click.UsageError("--plot draws the health of the codes; give --health as well")
+    if health:
+        from hashae.cli.health import show_health
+
+        show_health(collection_path(db), plot_file, as_json=as_json)
+        return
     from hashae.cli.output import print_failures, print_json, print_table
     from hashae.indexer import Collection
     from hashae.indexer.report import Failure

@@ -193,19 +193,34 @@ def tail_radius(distances: NDArray[np.int32], share: float, bits: int) -> int:
     return max(math.floor(fit_tail(distances.astype(np.float32)).threshold(share)), 0)
 
 
-def health(codes: Codes) -> dict[str, float]:
-    """Return balance, effective bits and share of distinct codes of a batch of codes.
+def effective_bits(distances: NDArray[np.int32], bits: int) -> float:
+    """Return how many independent, fair bits would spread the distances of different images as much.
 
-    ``imbalance`` is the mean of ``|2 * mean - 1|`` over the bits. ``effective_bits`` is ``mean * (bits - mean) /
-    variance`` of the distances between different images: a random code of so many independent bits would have the same
-    spread.
+    ``mean * (bits - mean) / variance``: distances of random codes follow a binomial law.
+
+    Parameters
+    ----------
+    distances
+        Of pairs of different images, in bits.
+    bits
+        Code length.
+
+    Returns
+    -------
+    0 if all distances are equal.
     """
-    bits = codes.shape[1] * 8
-    distances = pair_distances(codes).astype(np.float64)
-    mean, variance = float(distances.mean()), float(distances.var())
+    mean, variance = float(distances.mean(dtype=np.float64)), float(distances.var(dtype=np.float64))
+    return mean * (bits - mean) / variance if variance else 0.0
+
+
+def health(codes: Codes) -> dict[str, float]:
+    """Return balance, effective bits and share of distinct codes of a batch of codes, see :mod:`hashae.health`.
+
+    ``imbalance`` is the mean of ``|2 * mean - 1|`` over the bits.
+    """
     means = unpack(codes).mean(axis=0)
     return {
         "imbalance": float(np.abs(2 * means - 1).mean()),
-        "effective_bits": mean * (bits - mean) / variance if variance else 0.0,
+        "effective_bits": effective_bits(pair_distances(codes), codes.shape[1] * 8),
         "distinct": len(np.unique(codes, axis=0)) / len(codes),
     }

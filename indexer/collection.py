@@ -31,6 +31,7 @@ from hashae.indexer.calibrated import Calibration
 from hashae.indexer.calibrator import Calibrator
 from hashae.indexer.catalogue import Catalogue, collection_id
 from hashae.indexer.code_table import CodeTables
+from hashae.indexer.collection_health import CollectionHealth, collection_health
 from hashae.indexer.decisions import VerdictBook
 from hashae.indexer.duplicates import group_codes, report_groups
 from hashae.indexer.executor import Executor
@@ -457,6 +458,24 @@ class Collection:
             "encoders": self.list_encoders(),
             "failures": [{"path": failure.path, "reason": failure.reason} for failure in self.failures()],
         }
+
+    def health(self, on_progress: Callable[[Progress], None] | None = None) -> CollectionHealth:
+        """Measure what the codes of the collection are worth, see :mod:`hashae.health`.
+
+        Raises
+        ------
+        CollectionError
+            If there is no encoder, or fewer than two images.
+        """
+        encoder_id, encoder = self._open_encoder()
+        table = self._tables.current(encoder_id, encoder.bits)
+        if len(table.index) < 2:
+            raise CollectionError(f"{self.path} holds {len(table.index)} images; its health needs two or more")
+        rule = self._rule(encoder, len(table.index))
+        if rule.tau is not None:
+            self._tables.crowding(table, on_progress)
+        featureless = len(self._facts.featureless(encoder_id, FEATURELESS))
+        return collection_health(table, encoder.name, encoder.info.health, rule, featureless)
 
     def thumbnail(self, path: str) -> bytes | None:
         """Return a small JPEG of an image file, or None if it cannot be read; for reports."""

@@ -24,8 +24,8 @@ MEETING_ROOMS = (
 )
 """The modules of the indexer in which pictures or encoder meet codes; all others see codes only."""
 
-TRUST = ("hashae.calibration", "hashae.precision", "hashae.promise", "hashae.strangers")
-"""How near two codes must be: numpy and codes only."""
+TRUST = ("hashae.calibration", "hashae.health", "hashae.precision", "hashae.promise", "hashae.strangers")
+"""How near two codes must be, and how good they are: numpy and codes only."""
 
 ALLOWED = {
     "hashae.cli": ("hashae",),
@@ -37,6 +37,7 @@ ALLOWED = {
     "hashae.pretrained": ("hashae.pretrained", "hashae.encoder", "hashae.reference", "hashae.errors"),
     "hashae.reference": ("hashae.encoder", "hashae.images", "hashae.codes", *TRUST, "hashae.errors"),
     "hashae.calibration": ("hashae.codes", "hashae.errors"),
+    "hashae.health": ("hashae.calibration", "hashae.codes"),
     "hashae.precision": ("hashae.codes", *TRUST, "hashae.errors"),
     "hashae.promise": ("hashae.errors",),
     "hashae.strangers": ("hashae.codes", "hashae.calibration", "hashae.errors"),
