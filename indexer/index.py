@@ -7,6 +7,7 @@ was made beside them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from time import perf_counter
 from typing import TypeVar
@@ -296,21 +297,44 @@ class HashIndex:
         ids[place[::-1]], distances[place[::-1]] = found, hits.distances
         return ids, distances
 
-    def duplicates(self, radius: int, *, chains: bool = False, margins: ArrayLike | None = None) -> list[CodeGroup]:
+    def duplicates(
+        self,
+        radius: int,
+        *,
+        linkage: str = "star",
+        margins: ArrayLike | None = None,
+        method: str = "exact",
+        on_progress: Callable[[str, int, int], None] | None = None,
+    ) -> list[CodeGroup]:
         """Group the codes that lie within `radius` of a common representative.
 
         Parameters
         ----------
         radius
             Bits, 0 to `bits`, inclusive.
-        chains
-            Report each connected component as one group, even where members are farther from the representative.
+        linkage
+            ``"star"``, ``"complete"`` (every two members match) or ``"component"`` (groups may chain).
         margins
             ``float32 (n,)`` in the order of `ids`: own radius of every image, see
             :func:`hashae.indexer.groups.find_groups`.
+        method
+            ``"exact"`` or ``"approximate"``; see there.
+        on_progress
+            Called with the stage, the work done and the work in all.
         """
         ids, codes = self._rows()
-        return find_groups(codes, ids, radius, chains=chains, threads=self.threads, margins=margins)
+        engine = "auto" if self._compiled is None else "compiled" if self._compiled else "numpy"
+        return find_groups(
+            codes,
+            ids,
+            radius,
+            linkage=linkage,
+            threads=self.threads,
+            margins=margins,
+            engine=engine,
+            method=method,
+            on_progress=on_progress,
+        )
 
     def explain(self, code: ArrayLike, *, radius: int | None = None, k: int | None = None) -> Explanation:
         """Answer one search and tell how: the path, the reason, what was read and the time.
