@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
 
 from sqlalchemy import delete, insert, select
 
 from hashae.db import Database, inserted_id
 from hashae.db.schema import verdict_contents, verdicts
-from hashae.errors import ConfigError, UnknownName
+from hashae.errors import ConfigError, ImageError, UnknownName
+from hashae.indexer.content import content_hash
+from hashae.indexer.sources import absolute_path
 
 KINDS = {
     "keep": "always keep this picture",
@@ -162,6 +166,33 @@ class VerdictBook:
                 connection.execute(insert(verdict_contents), rows)
                 added.append(Verdict(id_, verdict.kind, verdict.made, verdict.contents))
         return added
+
+    def judge(self, kind: str, paths: Iterable[str | Path]) -> Verdict | None:
+        """Store one verdict about files as they are now; return None if it is known already.
+
+        Parameters
+        ----------
+        kind
+            One of `KINDS`.
+        paths
+            Files; they need not be in the collection.
+
+        Raises
+        ------
+        ConfigError
+            If that says nothing.
+        ImageError
+            If a file cannot be read.
+        """
+        contents = {}
+        for path in paths:
+            absolute = absolute_path(path)
+            try:
+                contents[content_hash(absolute)] = absolute
+            except OSError as error:
+                raise ImageError(path, f"cannot be read ({error.strerror or error})") from error
+        now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return next(iter(self.add([Verdict(0, kind, now, contents)])), None)
 
     def forget(self, numbers: Iterable[int]) -> int:
         """Delete verdicts by number and return how many.

@@ -12,9 +12,11 @@ from hashae.indexer.catalogue import Catalogue
 from hashae.indexer.decisions import Rulings
 from hashae.indexer.groups import CodeGroup
 from hashae.indexer.index import HashIndex
+from hashae.indexer.radius_rule import RadiusRule
 from hashae.indexer.separate import separate
 
-Find = Callable[[HashIndex, NDArray[np.bool_]], list[CodeGroup]]
+Crowding = NDArray[np.float32]
+Find = Callable[[HashIndex, Crowding | None], tuple[list[CodeGroup], int]]
 
 
 @dataclass(frozen=True)
@@ -37,29 +39,38 @@ class Judged:
 
 
 def judge_groups(
-    groups: Sequence[CodeGroup], index: HashIndex, catalogue: Catalogue, rulings: Rulings, find: Find, widest: int
+    groups: Sequence[CodeGroup],
+    index: HashIndex,
+    crowding: Crowding | None,
+    *,
+    catalogue: Catalogue,
+    rulings: Rulings,
+    rule: RadiusRule,
+    find: Find,
 ) -> Judged:
     """Hold groups against what a person said.
 
     Parameters
     ----------
     groups
-        Of images in `index`, found by the rule of `find`; others hold equal images and are cut without their codes.
-    index
-        The codes that were grouped.
+        Of images in `index`, found by `find`; others hold equal images and are cut without their codes.
+    index, crowding
+        What was grouped: codes, and ``float32 (n,)`` in their order, or None with one radius for all.
     catalogue
         Knows the contents.
     rulings
         What was said.
+    rule
+        When two images match.
     find
-        Groups the images of an index, which is the part of `index` that the mask ``bool (n,)`` chooses.
-    widest
-        Largest distance at which `find` can join two images, in bits.
+        Groups the images of an index with this crowding; as :func:`hashae.indexer.duplicates.group_codes`.
     """
     judged = catalogue.images_of(rulings.apart or ())
     separated = 0
     found = list(groups)
     if judged:
+        margins = 0.0 if crowding is None else float(rule.margins(crowding).max(initial=0))
+        widest = rule.radius if crowding is None else int(margins)
 
         def mask(ids: Collection[int]) -> NDArray[np.bool_]:
             return np.isin(index.ids, list(ids))
@@ -68,7 +79,7 @@ def judge_groups(
             chosen = mask(ids)
             part = HashIndex(index.bits, threads=index.threads)
             part.add(index.ids[chosen], index.codes[chosen])
-            return find(part, chosen)
+            return find(part, None if crowding is None else crowding[chosen])[0]
 
         def near(ids: Collection[int]) -> set[int]:
             matches = index.within_many(index.codes[mask(ids)], min(widest, index.bits))

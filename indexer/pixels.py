@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from hashae.errors import ImageError
 from hashae.images.decode import large_images_allowed, pixel_hash, read_bytes
 from hashae.images.decode import thumbnail as make_thumbnail
+from hashae.images.metadata import Metadata, read_metadata
 from hashae.indexer.image_row import ImageRow
 from hashae.indexer.summary import Progress
 
@@ -42,6 +43,33 @@ def thumbnail(path: str) -> bytes | None:
         return make_thumbnail(read_bytes(path), path)
     except ImageError:
         return None
+
+
+def file_pixel_hash(path: str) -> bytes:
+    """Return the hash of the pixels of a file.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read.
+    """
+    with large_images_allowed():
+        return pixel_hash(read_bytes(path), path)
+
+
+def metadata_reader() -> Callable[[ImageRow], Metadata | None]:
+    """Return a function that reads the metadata of an image, once; None if the file cannot be read."""
+    known: dict[int, Metadata | None] = {}
+
+    def read(row: ImageRow) -> Metadata | None:
+        if row.id not in known:
+            try:
+                known[row.id] = read_metadata(row.path)
+            except ImageError:
+                known[row.id] = None
+        return known[row.id]
+
+    return read
 
 
 def _pixel_hash(row: ImageRow) -> bytes | None:
