@@ -62,6 +62,8 @@ class Stamp:
         Of the encoder.
     collection
         Row id of the collection in its file.
+    created
+        When the collection was made.
     generation
         Of the collection: grows with every change of its images or codes.
     bits
@@ -70,6 +72,7 @@ class Stamp:
 
     fingerprint: str
     collection: int
+    created: str
     generation: int
     bits: int
 

@@ -15,6 +15,7 @@ from hashae.indexer.catalogue import Catalogue
 from hashae.indexer.crowding import REFERENCE, crowding
 from hashae.indexer.facts import FactBook
 from hashae.indexer.index import HashIndex
+from hashae.indexer.kept_index import KeptIndex
 from hashae.indexer.summary import Progress
 
 WORTH_IT = 0.25
@@ -56,14 +57,15 @@ class CodeTables:
 
     Parameters
     ----------
-    catalogue, facts
+    catalogue, facts, indexes
         Of the collection.
     threads
         Of searches.
     """
 
-    def __init__(self, catalogue: Catalogue, facts: FactBook, *, threads: int) -> None:
+    def __init__(self, catalogue: Catalogue, facts: FactBook, indexes: KeptIndex, *, threads: int) -> None:
         self._catalogue, self._facts, self._threads = catalogue, facts, threads
+        self._indexes = indexes
         self._kept: CodeTable | None = None
 
     def current(self, encoder: int, bits: int) -> CodeTable:
@@ -78,9 +80,7 @@ class CodeTables:
         """
         generation = self._catalogue.generation()
         if self._kept is None or (self._kept.generation, self._kept.encoder) != (generation, encoder):
-            index = HashIndex(bits, threads=self._threads)
-            index.add(*self._catalogue.codes(encoder, bits))
-            self._kept = CodeTable(encoder, generation, index)
+            self._kept = CodeTable(encoder, generation, self._indexes.load(encoder, bits, generation))
         return self._kept
 
     def loaded(self, encoder: int) -> bool:

@@ -42,6 +42,7 @@ from hashae.indexer.index import HashIndex
 from hashae.indexer.ingest import ingest_sources
 from hashae.indexer.judged import judge_groups
 from hashae.indexer.keep_rules import KeepPolicy
+from hashae.indexer.kept_index import KeptIndex
 from hashae.indexer.match import Match
 from hashae.indexer.own_matches import matches_by_rule
 from hashae.indexer.pixels import file_pixel_hash, hash_pixels, metadata_reader, thumbnail
@@ -76,7 +77,8 @@ class Collection:
         self._shelf = Shelf(database, self._id)
         self._catalogue = Catalogue(database, self._id)
         self._facts = FactBook(database, self._id)
-        self._tables = CodeTables(self._catalogue, self._facts, threads=threads)
+        self._indexes = KeptIndex(database, self._id, threads=threads)
+        self._tables = CodeTables(self._catalogue, self._facts, self._indexes, threads=threads)
         self._file = FileSearch(database)
         self._calibrator = Calibrator(self._shelf, self._catalogue, self._facts, self._tables)
         self._encoder: tuple[int, Encoder] | None = None

@@ -16,7 +16,7 @@ from hashae.indexer import engines as engines_module
 from hashae.indexer.cache import Stamp, Unusable, cache_path, load_index, read_arrays, save_index, write_arrays
 from hashae.indexer.index import HashIndex
 
-STAMP = Stamp("fingerprint", 1, 7, 64)
+STAMP = Stamp("fingerprint", 1, "today", 7, 64)
 
 
 def made(bits=64, n=3000):
@@ -28,7 +28,7 @@ def made(bits=64, n=3000):
 
 def kept(tmp_path, bits=64, n=3000):
     path, index = tmp_path / "c.db.index-1", made(bits, n)
-    stamp = Stamp("fingerprint", 1, 7, bits)
+    stamp = Stamp("fingerprint", 1, "today", 7, bits)
     assert save_index(path, index, stamp)
     return path, index, stamp
 
@@ -71,7 +71,12 @@ def test_no_file_is_no_index(tmp_path):
 
 @pytest.mark.parametrize(
     "other",
-    [Stamp("another", 1, 7, 64), Stamp("fingerprint", 2, 7, 64), Stamp("fingerprint", 1, 8, 64)],
+    [
+        Stamp("another", 1, "today", 7, 64),
+        Stamp("fingerprint", 2, "today", 7, 64),
+        Stamp("fingerprint", 1, "yesterday", 7, 64),
+        Stamp("fingerprint", 1, "today", 8, 64),
+    ],
 )
 def test_a_stale_index_is_not_used_and_nothing_is_said(tmp_path, other, caplog):
     path, _, _ = kept(tmp_path)

@@ -1,0 +1,142 @@
+"""The index of a collection in memory: mapped from the file beside it, or made from its tables and kept there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+
+from hashae.codes import Codes
+from hashae.db import Database
+from hashae.db.schema import codes as codes_table
+from hashae.db.schema import collections, encoders
+from hashae.errors import CollectionError
+from hashae.indexer.cache import Stamp, cache_path, load_index, save_index
+from hashae.indexer.catalogue import Catalogue
+from hashae.indexer.index import HashIndex
+from hashae.indexer.match import Match
+from hashae.indexer.memory import memory_left
+
+KEPT_FROM = 20_000
+"""Codes from which the index is kept on disk: fewer are read and sorted before a person notices."""
+COMPARED = 100
+"""Codes of a kept index that are compared with the tables, half of them the newest."""
+
+_log = logging.getLogger(__name__)
+
+
+class KeptIndex:
+    """Makes and keeps the index of one collection.
+
+    Parameters
+    ----------
+    database
+        Open collection file.
+    collection
+        Row id of the collection.
+    threads
+        Of searches.
+    """
+
+    def __init__(self, database: Database, collection: int, *, threads: int) -> None:
+        self._database, self._collection, self._threads = database, collection, threads
+        self._catalogue = Catalogue(database, collection)
+
+    def load(self, encoder: int, bits: int, generation: int) -> HashIndex:
+        """Return the index of all present images.
+
+        A large one comes from the file beside the collection if that was made from this very state of it. If not, it is
+        made from the tables and written there; where that fails, nothing is lost but time.
+
+        Parameters
+        ----------
+        encoder
+            Row id.
+        bits
+            Code length.
+        generation
+            Of the collection.
+
+        Raises
+        ------
+        CollectionError
+            If there is too little memory for the codes.
+        """
+        path, stamp = cache_path(self._database.path, self._collection), self._stamp(encoder, bits, generation)
+        index = load_index(path, stamp, threads=self._threads)
+        if index is not None:
+            if self._agrees(index, encoder):
+                return index
+            _log.warning("index %s is not that of the collection; made anew", path)
+        if lacking := self.lacking_memory(bits):
+            raise CollectionError(lacking)
+        ids, codes = self._catalogue.codes(encoder, bits)
+        index = HashIndex.from_sorted(bits, ids, codes, threads=self._threads)
+        if len(index) >= KEPT_FROM:
+            save_index(path, index, stamp)
+        return index
+
+    def lacking_memory(self, bits: int) -> str:
+        """Return the sentence that says how much memory the codes need, if there is too little; else nothing."""
+        count, left = self._catalogue.count(), memory_left()
+        needed = count * 3 * (8 + bits // 8)  # blocks as they are read, one array of them, and that in order
+        if left is None or needed <= left:
+            return ""
+        return (
+            f"{self._database.path} holds {count:,} codes, which need {needed / 2**20:,.0f} MiB of memory; "
+            f"{left / 2**20:,.0f} MiB are free: close other programs, or ask with --radius or -k, which reads the file"
+        )
+
+    def nearest(self, encoder: int, bits: int, code: Codes, k: int) -> list[Match]:
+        """Find the k nearest codes ``(1, bytes)`` by reading the tables block by block; for want of memory."""
+        best: list[Match] = []
+        for ids, codes in self._catalogue.code_blocks(encoder, bits):
+            best = sorted(best + _block_index(bits, ids, codes).nearest(code, k, method="scan"))[:k]
+        return best
+
+    def within(self, encoder: int, bits: int, code: Codes, radius: int) -> list[Match]:
+        """Find every code at most `radius` bits from one, the same way."""
+        found: list[Match] = []
+        for ids, codes in self._catalogue.code_blocks(encoder, bits):
+            found += _block_index(bits, ids, codes).within(code, radius, method="scan")
+        return sorted(found)
+
+    def _stamp(self, encoder: int, bits: int, generation: int) -> Stamp:
+        fingerprint = select(encoders.c.fingerprint).where(encoders.c.id == encoder)
+        created = select(collections.c.created).where(collections.c.id == self._collection)
+        with self._database.read() as connection:
+            return Stamp(
+                connection.execute(fingerprint).scalar_one(),
+                self._collection,
+                connection.execute(created).scalar_one(),
+                generation,
+                bits,
+            )
+
+    def _agrees(self, index: HashIndex, encoder: int) -> bool:
+        """Compare some codes of a kept index with the tables.
+
+        Generations are counted in the file: a backup that was put back and then grew in another way can reach the same
+        number. Its newest codes differ.
+        """
+        n = len(index)
+        some = np.linspace(0, n - 1, min(n, COMPARED // 2)).astype(np.int64)
+        rows = np.union1d(some, np.arange(max(0, n - COMPARED // 2), n))
+        ids, codes = index.ids[rows].tolist(), index.codes[rows]
+        stored = self._stored(encoder, ids)
+        return all(stored.get(id_) == code.tobytes() for id_, code in zip(ids, codes, strict=True))
+
+    def _stored(self, encoder: int, ids: Iterable[int]) -> dict[int, bytes]:
+        query = select(codes_table.c.image, codes_table.c.code).where(
+            codes_table.c.encoder == encoder, codes_table.c.image.in_(list(ids))
+        )
+        with self._database.read() as connection:
+            return {image: code for image, code in connection.execute(query)}
+
+
+def _block_index(bits: int, ids: NDArray[np.int64], codes: Codes) -> HashIndex:
+    order = np.argsort(ids)
+    return HashIndex.from_sorted(bits, ids[order], codes[order], compiled=False)
