@@ -34,6 +34,7 @@ def stats(health: bool, plot_file: Path | None, db: Path | None, as_json: bool) 
         return
     from hashae.cli.output import print_failures, print_json, print_table
     from hashae.indexer import Collection
+    from hashae.indexer.calibrated import Calibration
     from hashae.indexer.report import Failure
     from hashae.indexer.report_files import human_size
 
@@ -47,6 +48,8 @@ def stats(health: bool, plot_file: Path | None, db: Path | None, as_json: bool) 
     for encoder in values["encoders"]:
         if encoder["default"]:
             click.echo(f"encoder     {encoder['name']}, {encoder['bits']} bits, radius {encoder['radius']}")
+            if encoder["calibration"]:
+                click.echo(f"            {Calibration(**encoder['calibration']).words}")
     if values["folders"]:
         rows = [
             (f["path"], f"{f['images']:,}", human_size(f["bytes"]), f"{f['missing']:,}", f["indexed"] or "never")

@@ -10,6 +10,7 @@ from sqlalchemy import func, insert, select, update
 
 from hashae.db import Database, inserted_id
 from hashae.db.schema import codes, collections, encoders
+from hashae.indexer.calibrated import Calibration
 
 
 @dataclass(frozen=True)
@@ -89,17 +90,22 @@ class Shelf:
             connection.execute(update(encoders).where(encoders.c.id == id_).values(calibration=text))
 
     def listed(self) -> list[dict[str, Any]]:
-        """Return name, bits, fingerprint, radius, number of codes and history of each encoder, oldest first."""
+        """Return name, bits, radius, calibration, number of codes and history of each encoder, oldest first."""
         default = self.default()
         count = select(func.count()).where(codes.c.encoder == encoders.c.id).scalar_subquery()
         columns = (encoders.c.id, encoders.c.name, encoders.c.fingerprint, encoders.c.info, encoders.c.added, count)
-        query = select(*columns).where(encoders.c.collection == self._collection).order_by(encoders.c.id)
+        query = (
+            select(*columns, encoders.c.calibration)
+            .where(encoders.c.collection == self._collection)
+            .order_by(encoders.c.id)
+        )
         with self._database.read() as connection:
             rows = connection.execute(query).all()
         shown = []
-        for id_, name, fingerprint, text, added, coded in rows:
+        for id_, name, fingerprint, text, added, coded, calibration in rows:
             info = json.loads(text)
+            found = None if calibration is None else Calibration.from_json(calibration).to_dict()
             head = {"name": name, "default": id_ == default, "bits": info["bits"], "radius": info["radius"]}
             rest = {"fingerprint": fingerprint, "added": added, "codes": coded, "canonical": info["form"]["name"]}
-            shown.append({**head, **rest, "health": info["health"], "made": info["made"]})
+            shown.append({**head, **rest, "calibration": found, "health": info["health"], "made": info["made"]})
         return shown

@@ -304,6 +304,8 @@ def test_what_is_found_is_shown_stored_and_used(cli, db):
     assert after["own_radius"]
     shown = cli("dedup", "--db", db)
     assert "calibrated for 99.9 % precision on 110 images" in shown.out
+    assert "calibrated for 99.9 % precision on 110 images" in cli("stats", "--db", db).out
+    assert json.loads(cli("encoders", "--db", db, "--json").out)[0]["calibration"] == calibration
     mine = json.loads(cli("dedup", "--db", db, "--radius", "2", "--json").out)
     assert (mine["radius"], mine["calibration"]) == (2, None)
 
