@@ -1,6 +1,6 @@
 """Compiled loops that compare every code with every other, in steps that fit the processor's vector units and cache.
 
-Importing this module needs numba; :func:`hashae.indexer.pair_plan.band_kernels` gives it or None. The twin in numpy is
+Importing this module needs numba: see :func:`hashae.indexer.compiled.loops`. The twin in numpy is
 :func:`hashae.indexer.scan.scan_pairs`.
 
 A hit is rare: of `STEP` columns the smallest distance is taken first, which vectorises, and single columns are looked

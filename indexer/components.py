@@ -12,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashae.codes import Codes
+from hashae.errors import UnknownName
 from hashae.indexer.block_tables import LONG, Table, permute
-from hashae.indexer.pair_plan import JoinPlan, band_kernels, pair_kernels, plan_join
+from hashae.indexer.compiled import loops
+from hashae.indexer.pair_plan import JoinPlan, plan_join
 from hashae.indexer.pairs import BUDGET, DEEPEST, SKIPPED, near_pairs, padded_columns
+from hashae.indexer.pivots import pivot_lists
 from hashae.indexer.rule import MatchRule
 from hashae.indexer.scan import Words, as_rows
 
@@ -26,8 +29,17 @@ THREADS_FROM = 50_000_000
 """Expected nanoseconds below which starting threads does not pay."""
 
 
+METHODS = ("exact", "approximate")
+
+
 def connected(
-    codes: Codes, rule: MatchRule, *, threads: int = 1, engine: str = "auto", on_step: Report | None = None
+    codes: Codes,
+    rule: MatchRule,
+    *,
+    threads: int = 1,
+    engine: str = "auto",
+    method: str = "exact",
+    on_step: Report | None = None,
 ) -> NDArray[np.int64]:
     """Return for each code the smallest row of its connected component.
 
@@ -41,21 +53,34 @@ def connected(
         Of the compiled loops and of FAISS. The answer does not depend on them.
     engine
         See :func:`hashae.indexer.pair_plan.plan_join`.
+    method
+        ``exact``, or ``approximate``: only codes near a common pivot are compared (:mod:`hashae.indexer.pivots`).
     on_step
         Told how far the search is.
+
+    Raises
+    ------
+    UnknownName
+        If there is no such method or engine.
     """
+    if method not in METHODS:
+        raise UnknownName(f"unknown method {method!r}; expected one of {', '.join(METHODS)}")
     words, width = as_rows(codes), codes.shape[1]
     assert len(codes) < 2**31, "rows are 32-bit numbers"
     if len(codes) < 2:
         return np.arange(len(codes))
     limit = rule.largest(8 * width)
     plan = plan_join(words, width, limit, engine=engine)
+    exact = method == "exact" or plan.blocks is not None  # sorted tables miss nothing and take no longer
     if plan.engine == "compiled":
-        return _Joiner(words, width, rule, limit, plan, threads, on_step).run().astype(np.int64)
+        joiner = _Joiner(words, width, rule, limit, plan, threads, on_step)
+        return (joiner.run() if exact else joiner.run_lists()).astype(np.int64)
     parent = np.arange(len(codes))
-    for a, b, distance in near_pairs(codes, limit, engine=engine, threads=threads):
-        linked = rule.linked(a, b, distance)
-        unite(parent, a[linked], b[linked])
+    for rows in [None] if exact else pivot_lists(words, compiled=False):
+        for a, b, distance in near_pairs(codes if rows is None else codes[rows], limit, engine=engine, threads=threads):
+            left, right = (a, b) if rows is None else (rows[a], rows[b])
+            linked = rule.linked(left, right, distance)
+            unite(parent, left[linked], right[linked])
     return roots(parent, np.arange(len(codes)))
 
 
@@ -123,26 +148,31 @@ class _Joiner:
         on_step: Report | None,
         depth: int = 0,
     ) -> None:
-        self._loops: Any = pair_kernels()
+        self._compiled: Any = loops("pair_kernels")
         self._words, self._width, self._rule, self._limit = words, width, rule, limit
         self._plan, self._on_step, self._depth = plan, on_step, depth
         self._threads = threads if plan.cost >= THREADS_FROM else 1
 
     def run(self) -> NDArray[np.int32]:
         """Return the root of each row."""
+        return self._merged(self._join_all if self._plan.blocks is None else self._join_tables)
+
+    def run_lists(self) -> NDArray[np.int32]:
+        """Return the root of each row as far as rows in common lists can tell; nothing but the words is compared."""
+        return self._merged(self._join_lists)
+
+    def _merged(self, join: Callable[[], None]) -> NDArray[np.int32]:
+        """Give each thread a forest, join, and merge the forests."""
         n = len(self._words)
         forests = [np.arange(n, dtype=np.int32) for _ in range(self._threads)]
         self._idle: SimpleQueue[NDArray[np.int32]] = SimpleQueue()
         for forest in forests:
             self._idle.put(forest)
-        if self._plan.blocks is not None:
-            self._join_tables()
-        else:
-            self._join_all()
+        join()
         first, *others = forests
         for other in others:
-            self._loops.merge(first, other)
-        self._loops.flatten(first)
+            self._compiled.merge(first, other)
+        self._compiled.flatten(first)
         return first
 
     def _join_tables(self) -> None:
@@ -157,7 +187,7 @@ class _Joiner:
         def join(table: Table) -> float:
             forest, values = self._idle.get(), buffers.get()
             try:
-                self._loops.pack(words, table.segments, values)
+                self._compiled.pack(words, table.segments, values)
                 values.sort()
                 self._join_runs(table, values, words, margins, forest)
             finally:
@@ -175,12 +205,12 @@ class _Joiner:
         shift, low, mask = np.uint64(64 - table.key_bits), np.uint64(row_bits), np.uint64((1 << row_bits) - 1)
         radius, limit = self._rule.radius, self._limit
         while at < len(values):
-            at, few = self._loops.connect_runs(
+            at, few = self._compiled.connect_runs(
                 values, shift, low, words, margins, radius, limit, forest, at, BUDGET, LONG, skipped
             )
             for start, end in skipped[:few].tolist():
                 rows = (values[start:end] & mask).astype(np.int64)
-                if not self._loops.joined(forest, rows):
+                if not self._compiled.joined(forest, rows):
                     self._join_inside(np.sort(rows), forest)
 
     def _join_inside(self, rows: NDArray[np.int64], forest: NDArray[np.int32]) -> None:
@@ -190,14 +220,31 @@ class _Joiner:
         if self._depth >= DEEPEST:
             plan = JoinPlan(plan.engine, None, plan.cost, "nested too deeply")
         inside = _Joiner(words, self._width, rule, self._limit, plan, 1, None, self._depth + 1).run()
-        self._loops.unite_all(forest, rows, rows[inside])
+        self._compiled.unite_all(forest, rows, rows[inside])
+
+    def _join_lists(self) -> None:
+        words, _ = padded_columns(self._words, 1)
+        lists = list(pivot_lists(words, compiled=True))
+
+        def join(rows: NDArray[np.int64]) -> float:
+            forest, plan = self._idle.get(), JoinPlan(self._plan.engine, None, 0.0, "a list is small")
+            try:
+                if not self._compiled.joined(forest, rows):
+                    rule = self._rule.of(rows)
+                    inside = _Joiner(self._words[rows], self._width, rule, self._limit, plan, 1, None).run()
+                    self._compiled.unite_all(forest, rows, rows[inside])
+            finally:
+                self._idle.put(forest)
+            return float(len(rows)) ** 2
+
+        run_all(join, lists, self._threads, sum(float(len(rows)) ** 2 for rows in lists), self._on_step)
 
     def _join_all(self) -> None:
-        loops: Any = band_kernels()
+        compiled: Any = loops("band_kernels")
         # ordered by margin, the margins of columns that are looked at together are alike, and so are their radii
         order = np.argsort(self._rule.margins, kind="stable")
-        rows, columns = padded_columns(self._words[order], loops.STEP)
-        n, step, margins = len(rows), loops.STEP, self._rule.margins[order]
+        rows, columns = padded_columns(self._words[order], compiled.STEP)
+        n, step, margins = len(rows), compiled.STEP, self._rule.margins[order]
         largest = np.maximum.reduceat(margins, np.arange(0, n, step))
         height = max(64, min(4096, 16 * BUDGET // n))
         local: SimpleQueue[NDArray[np.int32]] = SimpleQueue()
@@ -208,7 +255,9 @@ class _Joiner:
         def join(top: int) -> float:
             forest, bottom = local.get(), min(top + height, n)
             try:
-                loops.connect_band(rows, columns, margins, largest, self._rule.radius, self._limit, forest, top, bottom)
+                compiled.connect_band(
+                    rows, columns, margins, largest, self._rule.radius, self._limit, forest, top, bottom
+                )
             finally:
                 local.put(forest)
             return float((bottom - top) * (n - (top + bottom) / 2))
@@ -216,6 +265,6 @@ class _Joiner:
         run_all(join, range(0, n, height), self._threads, n * n / 2, self._on_step)
         forest = self._idle.get()
         for part in made:
-            self._loops.flatten(part)
-            self._loops.unite_all(forest, order, order[part])
+            self._compiled.flatten(part)
+            self._compiled.unite_all(forest, order, order[part])
         self._idle.put(forest)

@@ -1,6 +1,6 @@
 """Compiled loops over sorted tables of keys, and a union-find.
 
-Importing this module needs numba; :func:`hashae.indexer.pair_plan.pair_kernels` gives it or None. The twins in numpy
+Importing this module needs numba: see :func:`hashae.indexer.compiled.loops`. The twins in numpy
 are in :mod:`hashae.indexer.block_tables` and :mod:`hashae.indexer.components`.
 
 A forest is ``int32 (n,)``: the parent of every node, never above the node itself, so that the root of a tree is its

@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from functools import cache
-from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashae.errors import ConfigError, UnknownName
 from hashae.indexer.block_tables import BlockPlan, JoinCosts, choose_blocks
-from hashae.indexer.compiled import has_numba, kernels
-from hashae.indexer.nearest import has_faiss
+from hashae.indexer.compiled import has_faiss, has_numba, loops
 
 ENGINES = ("compiled", "faiss", "numpy")
 
@@ -60,26 +57,6 @@ class JoinPlan:
     why: str
 
 
-@cache
-def pair_kernels() -> ModuleType | None:
-    """Import the compiled loops over sorted tables; None where numba is missing or does not work."""
-    if kernels() is None:
-        return None
-    from hashae.indexer import pair_kernels as module
-
-    return module
-
-
-@cache
-def band_kernels() -> ModuleType | None:
-    """Import the compiled loops that compare everything; None where numba is missing or does not work."""
-    if kernels() is None:
-        return None
-    from hashae.indexer import band_kernels as module
-
-    return module
-
-
 def plan_join(words: NDArray[np.uint64], width: int, limit: int, *, border: int = 0, engine: str = "auto") -> JoinPlan:
     """Choose how to find the pairs within `limit`.
 
@@ -111,7 +88,9 @@ def plan_join(words: NDArray[np.uint64], width: int, limit: int, *, border: int 
         choose_blocks(words, width, limit, COSTS["compiled" if chosen == "compiled" else "numpy"]) if n > 1 else None
     )
     if blocks is not None and blocks.cost < scan:
-        why = f"{len(blocks.tables)} sorted tables of {len(blocks.blocks)} blocks: {blocks.candidates:,.0f} pairs to read"
+        why = (
+            f"{len(blocks.tables)} tables of {len(blocks.blocks)} blocks: about {blocks.candidates:,.0f} pairs to read"
+        )
         return JoinPlan("numpy" if chosen == "faiss" else chosen, blocks, blocks.cost, why)
     return JoinPlan(chosen, None, scan, f"comparing all {pairs:,.0f} pairs is cheaper than sorted tables")
 
@@ -121,12 +100,12 @@ def _engine(engine: str, words: float) -> str:
     if engine == "auto":
         slow = words * WORD["numpy"]
         loaded = "hashae.indexer.pair_kernels" in sys.modules
-        if has_numba() and (loaded or slow >= COMPILED_FROM) and pair_kernels() is not None:
+        if has_numba() and (loaded or slow >= COMPILED_FROM) and loops("pair_kernels") is not None:
             return "compiled"
         return "faiss" if has_faiss() and slow >= FAISS_FROM else "numpy"
     if engine not in ENGINES:
         raise UnknownName(f"unknown engine {engine!r}; expected auto or one of {', '.join(ENGINES)}")
-    if engine == "compiled" and pair_kernels() is None:
+    if engine == "compiled" and loops("pair_kernels") is None:
         raise ConfigError("engine 'compiled' needs numba, which is not installed; run: pip install 'hashae[fast]'")
     if engine == "faiss" and not has_faiss():
         raise ConfigError("engine 'faiss' needs FAISS, which is not installed; install faiss-cpu or use engine 'numpy'")

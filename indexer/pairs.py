@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from hashae.codes import Codes
 from hashae.indexer.block_tables import LONG, BlockPlan, Table, in_first_table, long_runs, pack, permute, run_pairs
+from hashae.indexer.compiled import loops
 from hashae.indexer.nearest import faiss_pairs
-from hashae.indexer.pair_plan import JoinPlan, band_kernels, pair_kernels, plan_join
+from hashae.indexer.pair_plan import JoinPlan, plan_join
 from hashae.indexer.scan import Pairs, Words, as_rows, scan_pairs
 
 ROOM = 1 << 16
@@ -57,7 +58,7 @@ def near_pairs(codes: Codes, limit: int, *, border: int = 0, engine: str = "auto
 
 
 def _pairs_of(words: Words, width: int, limit: int, plan: JoinPlan, border: int, depth: int) -> Iterator[Pairs]:
-    compiled = pair_kernels() if plan.engine == "compiled" else None
+    compiled = loops("pair_kernels") if plan.engine == "compiled" else None
     if plan.blocks is None:
         yield from _scan_compiled(words, limit, border) if compiled else _scan(words, limit, border)
         return
@@ -151,7 +152,7 @@ def padded_columns(words: Words, step: int) -> tuple[Words, Words]:
 
 
 def _scan_compiled(words: Words, limit: int, border: int) -> Iterator[Pairs]:
-    compiled: Any = band_kernels()
+    compiled: Any = loops("band_kernels")
     rows, columns = padded_columns(words, compiled.STEP)
     none = np.zeros(columns.shape[1] // compiled.STEP)
     room = ROOM + compiled.TILE

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hashae.indexer.compiled import has_numba
 from hashae.indexer.flips import neighbourhood_size
 from hashae.indexer.index import NEAREST_METHODS, WITHIN_METHODS, HashIndex
+from hashae.indexer.linkage import LINKAGES
 
 NUMBA = pytest.mark.skipif(not has_numba(), reason="numba, the extra 'fast', is not installed")
 
@@ -48,18 +49,18 @@ def test_every_path_answers_as_counted(compiled, collection, k):
 
 
 @settings(max_examples=60, deadline=None)
-@given(collections(), st.randoms(use_true_random=False), st.booleans())
-def test_groups_hold_what_they_promise_for_any_order_of_rows(collection, random, chains):
+@given(collections(), st.randoms(use_true_random=False), st.sampled_from(LINKAGES))
+def test_groups_hold_what_they_promise_for_any_order_of_rows(collection, random, linkage):
     codes, ids, _, radius = collection
     index = HashIndex(codes.shape[1] * 8)
     index.add(ids, codes)
-    groups = index.duplicates(radius, chains=chains)
+    groups = index.duplicates(radius, linkage=linkage)
     rows = list(range(len(ids)))
     random.shuffle(rows)
     other = HashIndex(index.bits)
     for row in rows:
         other.add(ids[row : row + 1], codes[row : row + 1])
-    assert other.duplicates(radius, chains=chains) == groups
+    assert other.duplicates(radius, linkage=linkage) == groups
 
     code_of = dict(zip(ids.tolist(), codes, strict=True))
     grouped = [member for group in groups for member in group.members]
@@ -69,11 +70,13 @@ def test_groups_hold_what_they_promise_for_any_order_of_rows(collection, random,
         pairs = list(zip(group.distances, group.members, strict=True))
         assert pairs == oracle(own, np.array(group.members), code_of[group.representative])
         assert group.chained == (max(group.distances) > radius)
-        assert chains or not group.chained
+        assert linkage == "component" or not group.chained
+        assert linkage != "complete" or group.diameter <= radius
+        assert group.diameter == max(oracle(own, np.array(group.members), code)[-1][0] for code in own)
     for id_ in set(ids.tolist()) - set(grouped):  # whoever is left over has no free neighbour
         near = {match.id for match in index.within(code_of[id_], radius)} - {id_}
         assert near <= set(grouped)
-        assert not (chains and near)
+        assert not (linkage == "component" and near)
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,0 +1,90 @@
+"""The approximate way to duplicates at wide radii: only codes that are near a common pivot are compared.
+
+Some codes are drawn as pivots, and every code is put into the lists of the few pivots nearest to it. Two codes that
+match are near each other, so they usually share a list; all pairs of a list are compared. How many of the matching
+pairs were found is measured on a sample of codes that are compared with all others, and told with the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashae.indexer.compiled import loops
+from hashae.indexer.rule import MatchRule
+from hashae.indexer.scan import Words, distances_between
+
+LIST = 1000
+"""Codes that a list has on the average before each code goes to several."""
+LISTS = 16
+"""Lists that each code goes to."""
+SAMPLE = 2000
+"""Codes whose matches are looked for everywhere, to measure the recall."""
+BLOCK = 4096
+
+
+def pivot_lists(words: Words, compiled: bool, seed: int = 0) -> Iterator[NDArray[np.int64]]:
+    """Yield lists of rows, ascending, that are near a common pivot; two rows at least.
+
+    Parameters
+    ----------
+    words
+        ``uint64 (n, words)``, 1, 2, 4 or 8 words if compiled.
+    compiled
+        Use the compiled loops.
+    seed
+        Of the draw of pivots.
+    """
+    n = len(words)
+    count = max(1, n // LIST)
+    pivots = words[np.sort(np.random.default_rng(seed).choice(n, count, replace=False))]
+    nearest = nearest_pivots(words, pivots, min(LISTS, count), compiled)
+    order = np.argsort(nearest, axis=None, kind="stable")
+    ends = np.cumsum(np.bincount(nearest.ravel(), minlength=count))
+    for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
+        if end - start > 1:
+            yield order[start:end] // nearest.shape[1]
+
+
+def nearest_pivots(words: Words, pivots: Words, count: int, compiled: bool) -> NDArray[np.int32]:
+    """Return the numbers of the `count` pivots nearest to each row, ``int32 (n, count)``, in no particular order.
+
+    Of equal distances the smaller number is taken.
+    """
+    columns = np.ascontiguousarray(pivots.T)
+    out = np.empty((len(words), count), np.int32)
+    for start in range(0, len(words), BLOCK):
+        part = words[start : start + BLOCK]
+        if compiled:
+            loops("group_kernels").nearest_columns(part, columns, out[start : start + BLOCK])  # type: ignore[union-attr]
+        else:
+            packed = distances_between(part, columns).astype(np.int64) * len(pivots) + np.arange(len(pivots))
+            near = np.argpartition(packed, count - 1, axis=1)[:, :count]
+            out[start : start + BLOCK] = near
+    return out
+
+
+def sampled_recall(words: Words, rule: MatchRule, root: NDArray[np.int64], seed: int = 0) -> tuple[int, int]:
+    """Count the matching pairs of a sample of rows with all others, and those that are in one component.
+
+    Parameters
+    ----------
+    words, rule
+        The codes and when they match.
+    root
+        ``int64 (n,)``: component of each row, as it was found.
+    seed
+        Of the sample.
+    """
+    n = len(words)
+    columns, everyone = np.ascontiguousarray(words.T), np.arange(n)
+    total = joined = 0
+    for row in np.random.default_rng(seed).choice(n, min(n, SAMPLE), replace=False).tolist():
+        distance = distances_between(words[row : row + 1], columns)[0]
+        matching = rule.linked(row, everyone, distance)
+        matching[row] = False
+        total += int(matching.sum())
+        joined += int((root[matching] == root[row]).sum())
+    return joined, total
