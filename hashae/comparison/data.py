@@ -121,7 +121,7 @@ def _arrays(path: Path, images: int, queries: int, seed: int) -> ComparisonData:
         parts = []
         for part, most in (("train", images), ("test", queries)):
             pixels, labels = _checked(path, found[f"x_{part}"], found.get(f"y_{part}"))
-            rows = np.sort(rng.permutation(len(pixels))[:most])
+            rows = rng.permutation(len(pixels))[:most]  # in random order: files are often sorted by class
             parts.append((pixels[rows], None if labels is None else labels[rows]))
         (x_train, y_train), (x_test, y_test) = parts
         if y_train is None or y_test is None:
@@ -165,7 +165,7 @@ def _division(name: str, total: int, images: int, queries: int, seed: int) -> tu
         raise SourceError(f"{name} holds {total} images; a comparison needs at least {MIN_IMAGES}")
     order = np.random.default_rng(seed).permutation(total)
     asked = max(min(round(total * TEST_SHARE), queries), 2)
-    return np.sort(order[asked : asked + images]), np.sort(order[:asked])
+    return order[asked : asked + images], order[:asked]  # in random order: files are often sorted by class
 
 
 def _data(
