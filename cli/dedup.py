@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hashae.indexer.report import DedupReport
 
 FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(exists=True, file_okay=False, readable=False, resolve_path=True)
 SHOWN_GROUPS = 5
 
 
@@ -29,6 +30,17 @@ SHOWN_GROUPS = 5
 @click.option("--radius", type=click.IntRange(0), help="Largest distance in bits.  [default: calibrated]")
 @click.option("--report", "report_file", type=FILE, help="Write a self-contained HTML page with thumbnails.")
 @click.option("--csv", "csv_file", type=FILE, help="Write one row an image.")
+@click.option("--plan", "plan_file", type=FILE, help="Write a plan for `hashae apply`, to be read and edited first.")
+@click.option(
+    "--keep",
+    "keep_rules",
+    metavar="RULES",
+    help="Which picture of a group to keep: rules with commas between them, the first that can decide does. pixels, "
+    "format (lossless first), size, metadata (EXIF, position, stars), folder (see --prefer), oldest (date of the "
+    "camera, else of the file), path (shortest).  [default: pixels,format,size,oldest,path]",
+)
+@click.option("--prefer", multiple=True, type=FOLDER, help="Keep what lies in this folder; repeat it, the best first.")
+@click.option("--protect", multiple=True, type=FOLDER, help="Never offer what lies in this folder; can be repeated.")
 @db_option
 @encoder_option
 @budget_option
@@ -40,6 +52,10 @@ def dedup(
     radius: int | None,
     report_file: Path | None,
     csv_file: Path | None,
+    plan_file: Path | None,
+    keep_rules: str | None,
+    prefer: tuple[str, ...],
+    protect: tuple[str, ...],
     db: Path | None,
     encoder_name: str | None,
     budget: float,
@@ -49,14 +65,16 @@ def dedup(
 ) -> None:
     """Find groups of pictures in FOLDER, or in the whole collection, that show the same.
 
-    New and changed files are indexed first. Nothing is changed or deleted: the answer is a table, and a report if
-    asked for.
+    New and changed files are indexed first. Nothing is changed or deleted: the answer is a table, and a report or a
+    plan if asked for. What `hashae verdict` was told is honoured.
 
     \b
     Examples:
       hashae dedup ~/Pictures --report report.html
       hashae dedup ~/Pictures --radius 12 --csv groups.csv
       hashae dedup ~/Scans --encoder train        learn a code from these pictures first
+      hashae dedup --keep metadata,pixels,size --prefer ~/Pictures/best --protect ~/Pictures/raw
+      hashae dedup ~/Pictures --plan plan.json    then: hashae apply plan.json
       hashae dedup --json > groups.json           all folders indexed before
     """
     from hashae.cli.calibrate import calibrate_if_due
@@ -65,14 +83,17 @@ def dedup(
     from hashae.cli.progress import ProgressLine
     from hashae.images.scan import check_folder
     from hashae.indexer import Collection
+    from hashae.indexer.keep_rules import keep_policy
     from hashae.indexer.new_file import check_target
+    from hashae.indexer.plan import plan_of, write_plan
     from hashae.indexer.report_files import write_csv, write_html
 
     if folder is not None:
         check_folder(folder)
-    for target in (report_file, csv_file):
+    policy = keep_policy(keep_rules, prefer=prefer, protect=protect)
+    for option, target in (("--report", report_file), ("--csv", csv_file), ("--plan", plan_file)):
         if target is not None:
-            check_target(target)  # before the work, not after it
+            check_target(target, option=option)  # before the work, not after it
     with Collection.open(collection_path(db), threads=workers) as collection:
         changed = ensure_encoder(collection, folder, encoder_name, budget=budget, quiet=as_json, workers=workers)
         summary = bring_up_to_date(collection, folder, workers=workers, quiet=as_json)
@@ -82,7 +103,10 @@ def dedup(
             calibrate_if_due(collection, quiet=as_json, workers=workers)
         with ProgressLine(quiet=as_json) as progress:
             report = collection.dedup(
-                folder, radius=radius, on_progress=lambda p: progress.update(STAGES[p.stage], p.done, p.total)
+                folder,
+                radius=radius,
+                policy=policy,
+                on_progress=lambda p: progress.update(STAGES[p.stage], p.done, p.total),
             )
         if as_json:
             print_json(report.to_dict())
@@ -96,6 +120,11 @@ def dedup(
             write_html(report, report_file, collection.thumbnail)
             if not as_json:
                 say(f"report: {report_file}")
+        if plan_file is not None:
+            plan = plan_of(report, protect=protect)
+            write_plan(plan, plan_file)
+            if not as_json:
+                say(f"plan: {plan_file}; {len(plan.actions):,} files could go; read it, then: hashae apply {plan_file}")
         refuse_nothing(summary, folder)
 
 
@@ -104,6 +133,7 @@ def _print_summary(report: DedupReport) -> None:
     from hashae.indexer.report import TIER_TITLES
     from hashae.indexer.report_files import human_size
 
+    _print_verdicts(report)
     if not report.groups:
         click.echo(f"no duplicates among {report.images:,} images ({report.rule})")
         return
@@ -133,6 +163,15 @@ def _print_featureless(report: DedupReport) -> None:
             f"{what} next to nothing (blank pages, black frames): duplicates only of the same bytes or pixels; "
             "listed by --report and --json"
         )
+
+
+def _print_verdicts(report: DedupReport) -> None:
+    from hashae.cli.output import say
+
+    if report.ignored:
+        say(f"left out: {report.ignored:,} groups that you said to ignore; see: hashae verdict list")
+    if report.separated:
+        say(f"kept apart: {report.separated:,} pairs that you said are no duplicates; see: hashae verdict list")
 
 
 def _safe(text: str) -> str:

@@ -14,14 +14,18 @@ import hashae
 from hashae.errors import HashaeError
 
 COMMANDS = {
+    "apply": "hashae.cli.apply",
     "calibrate": "hashae.cli.calibrate",
     "compare": "hashae.cli.compare",
     "dedup": "hashae.cli.dedup",
     "encoders": "hashae.cli.stats",
+    "history": "hashae.cli.apply",
     "index": "hashae.cli.index",
     "query": "hashae.cli.query",
     "stats": "hashae.cli.stats",
     "train": "hashae.cli.train",
+    "undo": "hashae.cli.apply",
+    "verdict": "hashae.cli.verdict",
 }
 """Name: module that defines it; imported when it is called or listed, so that start-up stays short."""
 
@@ -53,7 +57,7 @@ def cli(debug: bool) -> None:
       hashae query beach.jpg -k 10                    what looks like this picture?
       hashae stats                                    what is in the collection?
 
-    Pictures are never changed or deleted.
+    Only `apply` touches pictures, and `undo` takes it back; all other commands just read them.
     """
 
 
