@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hashae.codes import check_codes
+from hashae.codes import Codes, check_codes
 from hashae.db import Database, open_database
 from hashae.encoder import Encoder
 from hashae.errors import CollectionError, ConfigError, SourceError, UnknownName
@@ -42,7 +42,7 @@ from hashae.indexer.index import HashIndex
 from hashae.indexer.ingest import ingest_sources
 from hashae.indexer.judged import judge_groups
 from hashae.indexer.keep_rules import KeepPolicy
-from hashae.indexer.kept_index import KeptIndex
+from hashae.indexer.kept_index import KeptIndex, TooLittleMemory
 from hashae.indexer.match import Match
 from hashae.indexer.own_matches import matches_by_rule
 from hashae.indexer.pixels import file_pixel_hash, hash_pixels, metadata_reader, thumbnail
@@ -272,6 +272,8 @@ class Collection:
         encoded = encoder.encode_file(image)
         code, rule, how, allowed = encoded.codes[0], None, None, None
         asked = self._ask_file(encoder_id, encoder.bits, code.tobytes(), 0 if exact else radius)
+        if asked is None and not matches:
+            asked = self._ask_blocks(encoder_id, encoder.bits, encoded.codes, radius, k)
         if asked is not None:
             found, how = asked.matches, asked.explanation if explain else None
         else:
@@ -490,6 +492,14 @@ class Collection:
         if check_radius(radius, bits) == 0:
             return self._file.exact(encoder, code)
         return None if self._tables.loaded(encoder) else self._file.within(encoder, bits, code, radius)
+
+    def _ask_blocks(self, encoder: int, bits: int, code: Codes, radius: int | None, k: int | None) -> FileAnswer | None:
+        """Read the file block by block where all codes together do not fit into memory; else return None."""
+        try:
+            self._tables.current(encoder, bits)
+        except TooLittleMemory:
+            return self._indexes.search(encoder, bits, code, radius=radius, k=k)
+        return None
 
     def _rule(self, encoder: Encoder, images: int, radius: int | None = None) -> RadiusRule:
         info, calibration = encoder.info, None if radius is not None else self.calibration

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from time import perf_counter
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import select
 
 from hashae.codes import Codes
@@ -16,9 +16,11 @@ from hashae.db.schema import collections, encoders
 from hashae.errors import CollectionError
 from hashae.indexer.cache import Stamp, cache_path, load_index, save_index
 from hashae.indexer.catalogue import Catalogue
+from hashae.indexer.file_search import FileAnswer
 from hashae.indexer.index import HashIndex
 from hashae.indexer.match import Match
 from hashae.indexer.memory import memory_left
+from hashae.indexer.planner import Explanation
 
 KEPT_FROM = 20_000
 """Codes from which the index is kept on disk: fewer are read and sorted before a person notices."""
@@ -26,6 +28,10 @@ COMPARED = 100
 """Codes of a kept index that are compared with the tables, half of them the newest."""
 
 _log = logging.getLogger(__name__)
+
+
+class TooLittleMemory(CollectionError):
+    """The codes of a collection do not fit into memory."""
 
 
 class KeptIndex:
@@ -62,8 +68,8 @@ class KeptIndex:
 
         Raises
         ------
-        CollectionError
-            If there is too little memory for the codes.
+        TooLittleMemory
+            If the codes do not fit.
         """
         path, stamp = cache_path(self._database.path, self._collection), self._stamp(encoder, bits, generation)
         index = load_index(path, stamp, threads=self._threads)
@@ -72,7 +78,7 @@ class KeptIndex:
                 return index
             _log.warning("index %s is not that of the collection; made anew", path)
         if lacking := self.lacking_memory(bits):
-            raise CollectionError(lacking)
+            raise TooLittleMemory(lacking)
         ids, codes = self._catalogue.codes(encoder, bits)
         index = HashIndex.from_sorted(bits, ids, codes, threads=self._threads)
         if len(index) >= KEPT_FROM:
@@ -87,22 +93,34 @@ class KeptIndex:
             return ""
         return (
             f"{self._database.path} holds {count:,} codes, which need {needed / 2**20:,.0f} MiB of memory; "
-            f"{left / 2**20:,.0f} MiB are free: close other programs, or ask with --radius or -k, which reads the file"
+            f"{left / 2**20:,.0f} MiB are free: close other programs, or ask with --radius or -k, which read the file"
         )
 
-    def nearest(self, encoder: int, bits: int, code: Codes, k: int) -> list[Match]:
-        """Find the k nearest codes ``(1, bytes)`` by reading the tables block by block; for want of memory."""
-        best: list[Match] = []
-        for ids, codes in self._catalogue.code_blocks(encoder, bits):
-            best = sorted(best + _block_index(bits, ids, codes).nearest(code, k, method="scan"))[:k]
-        return best
+    def search(self, encoder: int, bits: int, code: Codes, *, radius: int | None, k: int | None) -> FileAnswer:
+        """Answer from the tables block by block, where there is too little memory for all codes.
 
-    def within(self, encoder: int, bits: int, code: Codes, radius: int) -> list[Match]:
-        """Find every code at most `radius` bits from one, the same way."""
-        found: list[Match] = []
+        Parameters
+        ----------
+        encoder
+            Row id.
+        bits
+            Code length.
+        code
+            ``uint8 (1, bytes)``.
+        radius, k
+            One of the two: every code within a radius, or the k nearest.
+        """
+        start, found, read = perf_counter(), list[Match](), 0
         for ids, codes in self._catalogue.code_blocks(encoder, bits):
-            found += _block_index(bits, ids, codes).within(code, radius, method="scan")
-        return sorted(found)
+            order = np.argsort(ids)
+            block = HashIndex.from_sorted(bits, ids[order], codes[order], compiled=False)
+            read += len(block)
+            if k is not None:
+                found = sorted(found + block.nearest(code, k, method="scan"))[:k]
+            else:
+                found += block.within(code, radius or 0, method="scan")
+        why = "there is too little memory for an index: all codes were read from the file, block by block"
+        return FileAnswer(sorted(found), Explanation("blocks", why, 0, read, perf_counter() - start, len(found)))
 
     def _stamp(self, encoder: int, bits: int, generation: int) -> Stamp:
         fingerprint = select(encoders.c.fingerprint).where(encoders.c.id == encoder)
@@ -135,8 +153,3 @@ class KeptIndex:
         )
         with self._database.read() as connection:
             return {image: code for image, code in connection.execute(query)}
-
-
-def _block_index(bits: int, ids: NDArray[np.int64], codes: Codes) -> HashIndex:
-    order = np.argsort(ids)
-    return HashIndex.from_sorted(bits, ids[order], codes[order], compiled=False)
