@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -63,7 +64,8 @@ def apply(plan: Path, action: str, to: str | None, tier: str, dry_run: bool, db:
     """Do what PLAN allows, which `hashae dedup --plan` wrote and you have read.
 
     Right before a file is touched, it is checked again: it and its keeper are there, readable, and have the content
-    that the plan says. What was done is in the journal of the collection: `hashae undo` takes it back.
+    that the plan says. What was done is in the journal of the collection that the plan was made of, or that --db
+    names: `hashae undo` takes it back.
 
     \b
     Examples:
@@ -79,7 +81,8 @@ def apply(plan: Path, action: str, to: str | None, tier: str, dry_run: bool, db:
     from hashae.indexer.plan import read_plan
 
     wanted = read_plan(plan)
-    with Collection.open(collection_path(db), create=False) as collection, ProgressLine(quiet=as_json) as progress:
+    path = Path(wanted.collection) if db is None else db
+    with Collection.open(path, create=False) as collection, ProgressLine(quiet=as_json) as progress:
         summary = collection.actions.apply(
             wanted,
             action,
@@ -95,7 +98,8 @@ def apply(plan: Path, action: str, to: str | None, tier: str, dry_run: bool, db:
         _tell_recovered(summary.recovered)
         _tell(summary)
         if summary.run is not None:
-            click.echo(f"take it back with: hashae undo {summary.run}")
+            other = "" if path == collection_path(None) else f" --db {shlex.quote(str(path))}"
+            click.echo(_safe(f"take it back with: hashae undo {summary.run}{other}"))
         elif summary.count("would"):
             other = "--action trash" if action == "list" else "the same without --dry-run"
             click.echo(f"nothing was touched; do it with: {other}")

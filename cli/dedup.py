@@ -169,9 +169,11 @@ def _print_verdicts(report: DedupReport) -> None:
     from hashae.cli.output import say
 
     if report.ignored:
-        say(f"left out: {report.ignored:,} groups that you said to ignore; see: hashae verdict list")
+        groups = "1 group" if report.ignored == 1 else f"{report.ignored:,} groups"
+        say(f"left out: {groups} that you said to ignore; see: hashae verdict list")
     if report.separated:
-        say(f"kept apart: {report.separated:,} pairs that you said are no duplicates; see: hashae verdict list")
+        pairs = "1 pair" if report.separated == 1 else f"{report.separated:,} pairs"
+        say(f"kept apart: {pairs} that you said are no duplicates; see: hashae verdict list")
 
 
 def _safe(text: str) -> str:

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import partial
 
 from hashae.db import Database
 from hashae.errors import ConfigError
@@ -158,9 +159,7 @@ class Executor:
                     entry = _entry(planned, summary.run, action, status)
                     if folder is not None:
                         entry = replace(entry, target=self._presence.place_in(folder, planned.path))
-                    entry = perform(
-                        entry, self._journal, unchanged=lambda path=planned.path: checker.unchanged(path) is not None
-                    )
+                    entry = perform(entry, self._journal, unchanged=partial(self._unchanged, checker, entry))
                     outcome = _outcome(entry.state, planned, target=entry.target, reason=entry.reason)
                     if entry.state == "done" and action in {"trash", "move"}:
                         self._presence.note(entry, missing=True)
@@ -230,6 +229,10 @@ class Executor:
             If there is no such run.
         """
         return self._journal.entries(self._journal.find(number).id)
+
+    @staticmethod
+    def _unchanged(checker: Checker, entry: Entry) -> bool:
+        return checker.unchanged(entry.path) is not None
 
     def _checked(self, action: str, tier: str, to: str | None) -> str | None:
         """Return the folder to move to, absolute, or None."""

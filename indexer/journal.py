@@ -199,7 +199,10 @@ class Journal:
                 counts.setdefault(run, {})
                 counts[run][state] = counts[run].get(state, 0) + 1
                 done[run] = done.get(run, 0) + size * (state == "done")
-        return [Run(id_, *rest, counts.get(id_, {}), done.get(id_, 0)) for id_, *rest in found]
+        return [
+            Run(id_, action, plan, started, counts.get(id_, {}), done.get(id_, 0))
+            for id_, action, plan, started in found
+        ]
 
     def find(self, number: int | None) -> Run:
         """Return a run by number, or the newest of which something can be undone.

@@ -59,8 +59,8 @@ def put_into_trash(path: str, content: bytes) -> str | None:
                         os.unlink(found.file)
                     os.unlink(found.info)
         raise
-    found = find_in_trash(path, content)
-    return None if found is None else found.file
+    trashed = find_in_trash(path, content)
+    return None if trashed is None else trashed.file
 
 
 def find_in_trash(path: str, content: bytes) -> Trashed | None:

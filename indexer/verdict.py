@@ -92,10 +92,12 @@ def _beside(image: ImageRow, keeper: ImageRow, tier: str) -> str:
     if tier == "pixels":
         return "the same pixels in another file"
     pixels, kept = image.width * image.height, keeper.width * keeper.height
-    if pixels < kept:
-        return f"smaller: {image.width} × {image.height} against {keeper.width} × {keeper.height}"
+    if pixels != kept:
+        word = "smaller" if pixels < kept else "larger"
+        return f"{word}: {image.width} × {image.height} against {keeper.width} × {keeper.height}"
     if image.format not in LOSSLESS and keeper.format in LOSSLESS:
         return f"{image.format} beside lossless {keeper.format}"
-    if image.size < keeper.size:
-        return f"same size in pixels, fewer bytes ({image.size:,} against {keeper.size:,})"
+    if image.size != keeper.size:
+        word = "fewer" if image.size < keeper.size else "more"
+        return f"same size in pixels, {word} bytes ({image.size:,} against {keeper.size:,})"
     return "same size in pixels and bytes"

@@ -146,3 +146,12 @@ def test_a_second_picture_that_a_person_wants_to_keep_stays_and_copies_of_the_ke
 
 def test_the_content_hash_is_told():
     assert verdict(BASE, row()).images[1].content == b"content 2".hex()
+
+
+def test_what_is_better_than_a_keeper_that_a_person_chose_is_described_as_such():
+    chosen = KeepPolicy(kept=frozenset({b"content 1"}))
+    for changes, reason in (
+        ({"width": 1280}, "larger: 1280 × 480 against 640 × 480"),
+        ({"size": 2000, "format": "PNG"}, "same size in pixels, more bytes (2,000 against 1,000)"),
+    ):
+        assert verdict(BASE, row(**changes), policy=chosen).images[1].reason == reason
