@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +19,7 @@ EXACT = """SELECT codes.image FROM codes CROSS JOIN images ON images.id = codes.
 WHERE codes.encoder = ? AND codes."key" = ? AND codes.code = ? AND NOT images.missing ORDER BY codes.image"""
 
 EXACT_MANY = """SELECT codes.code, codes.image FROM codes CROSS JOIN images ON images.id = codes.image
-WHERE codes.encoder = ? AND codes."key" IN ({}) AND NOT images.missing"""
+WHERE codes.encoder = ? AND codes."key" IN ({}) AND NOT images.missing ORDER BY codes."key", codes.image"""
 
 
 def find_code(database: Database, encoder: int, code: bytes) -> list[Match]:
@@ -50,7 +50,7 @@ def find_codes(database: Database, encoder: int, codes: Codes) -> list[list[int]
     database, encoder
         As in :func:`find_code`.
     codes
-        ``uint8 (m, bytes)``.
+        ``uint8 (m, bytes)``. Equal codes share one list in the answer.
 
     Raises
     ------
@@ -58,14 +58,15 @@ def find_codes(database: Database, encoder: int, codes: Codes) -> list[list[int]
         If the file cannot be read.
     """
     found: dict[bytes, list[int]] = {}
-    for code, id_ in look_up_many(database, EXACT_MANY, (encoder,), keys(codes).tolist()):
-        if code in found:
-            found[code].append(id_)
-        else:
-            found[code] = [id_]
-    width, data = codes.shape[1], codes.tobytes()
-    asked = [data[start : start + width] for start in range(0, len(data), width)]
-    return [sorted(set(found[code])) if code in found else [] for code in asked]
+    asked = list(dict.fromkeys(keys(codes).tolist())) if len(codes) > CHUNK else keys(codes).tolist()
+    for rows in look_up_many(database, EXACT_MANY, (encoder,), asked):
+        for code, id_ in rows:
+            if code in found:
+                found[code].append(id_)
+            else:
+                found[code] = [id_]
+    listed: list[bytes] = codes.view(f"V{codes.shape[1]}").reshape(-1).tolist()
+    return [found.get(code, []) for code in listed]
 
 
 def key_of(code: bytes) -> int:
@@ -80,9 +81,9 @@ def key_of(code: bytes) -> int:
 
 
 def look_up_many(
-    database: Database, statement: str, before: tuple[Any, ...], values: Sequence[int]
-) -> Iterator[tuple[Any, ...]]:
-    """Run a SELECT with an IN list of many values, in parts, and yield its rows.
+    database: Database, statement: str, before: tuple[Any, ...], values: list[int]
+) -> Iterator[list[tuple[Any, ...]]]:
+    """Run a SELECT with an IN list of many values, in parts, and yield the rows of each.
 
     Parameters
     ----------
@@ -94,12 +95,12 @@ def look_up_many(
         Parameters before those of the list.
     values
         Of the list. A part is filled up to a power of two with its first value, which changes no answer: few different
-        statements stay prepared. A value that is there twice may answer twice if it is in two parts.
+        statements stay prepared. A value that is there twice answers twice if it is in two parts.
     """
     for start in range(0, len(values), CHUNK):
         part = values[start : start + CHUNK]
         size = 1 << (len(part) - 1).bit_length()
-        yield from database.look_up(_with_places(statement, size), (*before, *part, *part[:1] * (size - len(part))))
+        yield database.look_up(_with_places(statement, size), (*before, *part, *part[:1] * (size - len(part))))
 
 
 @lru_cache(maxsize=256)

@@ -160,6 +160,7 @@ def test_bits_dealt_anew_by_another_process_are_noticed(database, rng):
         (EXACT, (1, 1, b"")),
         (EXACT_MANY.format("?,?"), (1, 1, 2)),
         (stored_bands._by_list(2), (1, 1, 2)),
+        (stored_bands._by_unions(2), (1, 1, 2)),
         (stored_bands._BY_JSON + stored_bands._AND_THE_REST, (1, "[1]")),
         (stored_bands._PRESENT.format("?,?"), (1, 2)),
         (stored_bands._CODES.format("?,?"), (1, 1, 2)),
