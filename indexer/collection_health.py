@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from hashae.errors import CollectionError
 from hashae.health import CodeHealth, code_health, diagnose
-from hashae.indexer.code_table import CodeTable
-from hashae.indexer.radius_rule import RadiusRule
+from hashae.indexer.parts import Parts
+from hashae.indexer.summary import Progress
 
 PLAIN_SHARE = 0.1
 """Share of featureless images from which a collection is told that it has many."""
@@ -75,33 +76,34 @@ class CollectionHealth:
         }
 
 
-def collection_health(
-    table: CodeTable, encoder: str, trained: Mapping[str, float], rule: RadiusRule, featureless: int
-) -> CollectionHealth:
+def collection_health(parts: Parts, on_progress: Callable[[Progress], None] | None = None) -> CollectionHealth:
     """Measure the codes of a collection.
 
     Parameters
     ----------
-    table
-        All codes, two or more, with their crowding where the rule needs it.
-    encoder
-        Name.
-    trained
-        Health of the encoder's training images.
-    rule
-        When two images match.
-    featureless
-        Number of images that show next to nothing.
+    parts
+        Of the collection.
+    on_progress
+        Called from this thread.
+
+    Raises
+    ------
+    CollectionError
+        If there is no encoder, or fewer than two images.
     """
+    id_, encoder, table = parts.table()
+    count, trained = len(table.index), encoder.info.health
+    if count < 2:
+        what = "1 image" if count else "no image"
+        raise CollectionError(f"{parts.database.path} holds {what}; its health needs two or more")
     codes = code_health(table.index.codes)
-    found = diagnose(codes, trained)
-    if featureless > PLAIN_SHARE * codes.count:
+    found, featureless = diagnose(codes, trained), len(parts.featureless(id_))
+    if featureless > PLAIN_SHARE * count:
         found.append(
-            f"{featureless:,} of {codes.count:,} images show next to nothing (blank pages, black frames): no code "
+            f"{featureless:,} of {count:,} images show next to nothing (blank pages, black frames): no code "
             "tells them apart, so they are duplicates only where their bytes or pixels are equal"
         )
-    radius = rule.radius
-    if rule.tau is not None:
-        assert table.crowding is not None, "own radii need the crowding of every code"
-        radius = int(np.median(rule.margins(table.crowding)))
-    return CollectionHealth(encoder, codes, trained, featureless, radius, rule.tau is not None, tuple(found))
+    rule = parts.rule(id_, encoder, count)
+    own = rule.tau is not None
+    radius = int(np.median(rule.margins(parts.tables.crowding(table, on_progress)))) if own else rule.radius
+    return CollectionHealth(encoder.name, codes, trained, featureless, radius, own, tuple(found))

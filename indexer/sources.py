@@ -87,6 +87,20 @@ class SourceBook:
                     found += [id_ for id_, name in rows if name == relative or name.startswith(f"{relative}/")]
         return found
 
+    def inside(self, folder: str | Path) -> list[int]:
+        """Return the ids of all images of a folder.
+
+        Raises
+        ------
+        UnknownName
+            If the collection knows nothing of it.
+        """
+        absolute = absolute_path(folder)
+        found = self.images_at(absolute)
+        if not found and self.exact(absolute) is None:
+            raise UnknownName(f"{self._database.path} knows no pictures in {absolute}; run: hashae index {absolute}")
+        return found
+
     def forget(self, path: str) -> int:
         """Delete the rows of an image, or of all images of a folder; the files are not touched. Return how many.
 

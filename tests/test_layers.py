@@ -16,10 +16,13 @@ FOLDERS = {"hashae": "hashae", "indexer": "hashae.indexer", "db": "hashae.db", "
 
 UPPER = ("hashae.indexer", "hashae.db", "hashae.cli")
 MEETING_ROOMS = (
+    "hashae.indexer.answer_query",
     "hashae.indexer.calibrate",
     "hashae.indexer.calibrator",
     "hashae.indexer.collection",
     "hashae.indexer.ingest",
+    "hashae.indexer.own_encoder",
+    "hashae.indexer.parts",
     "hashae.indexer.pixels",
 )
 """The modules of the indexer in which pictures or encoder meet codes; all others see codes only."""

@@ -105,5 +105,5 @@ def test_one_image_has_no_health(cli, tmp_path, fill, make_encoder):
     with Collection.open(tmp_path / "photos.db") as collection:
         collection.set_encoder(make_encoder())
         collection.index(fill(tmp_path / "photos", [0]))
-        with pytest.raises(CollectionError, match="holds 1 images; its health needs two or more"):
+        with pytest.raises(CollectionError, match="holds 1 image; its health needs two or more"):
             collection.health()

@@ -164,7 +164,7 @@ def test_crowding_of_a_collection_that_has_changed_meanwhile_is_not_stored(crowd
     index = crowd.hash_index()
     generation = crowd.stats()["generation"]
     with Collection.open(crowd.path) as other:
-        facts = FactBook(other._database, 1)
+        facts = FactBook(other._parts.database, 1)
         values = np.zeros(len(index), np.float32)
         sql(crowd, "UPDATE collections SET generation = generation + 1")
         assert not facts.remember_crowding(1, index.ids, index.codes, values, generation)
@@ -179,7 +179,7 @@ def test_a_file_that_cannot_be_written_is_searched_all_the_same(crowd):
     sql(crowd, "UPDATE encoders SET crowding_generation = NULL")
     with Collection.open(crowd.path) as other:
 
-        @event.listens_for(other._database.engine, "checkout")
+        @event.listens_for(other._parts.database.engine, "checkout")
         def forbid(connection, _record, _proxy):
             connection.execute("PRAGMA query_only = ON")
 

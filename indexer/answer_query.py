@@ -1,0 +1,146 @@
+"""Answer a question about one picture: by the file alone where that is enough, else by the index in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from hashae.codes import Codes
+from hashae.encoder import Encoder
+from hashae.errors import ConfigError
+from hashae.indexer.answer import Answer, ImageMatch
+from hashae.indexer.facts import Fact
+from hashae.indexer.file_search import FileAnswer
+from hashae.indexer.kept_index import TooLittleMemory
+from hashae.indexer.match import Match
+from hashae.indexer.own_matches import matches_by_rule
+from hashae.indexer.parts import Parts
+from hashae.indexer.planner import Explanation
+from hashae.indexer.scan import check_radius
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of a picture: exactly one of the four.
+
+    Attributes
+    ----------
+    exact
+        Every image with exactly its code.
+    radius
+        Every image at most so many bits away.
+    k
+        So many images with the fewest differing bits.
+    matches
+        Every image that a duplicate search would take for the same.
+
+    Raises
+    ------
+    ConfigError
+        If it is none of them, or more than one.
+    """
+
+    exact: bool = False
+    radius: int | None = None
+    k: int | None = None
+    matches: bool = False
+
+    def __post_init__(self) -> None:
+        if self.exact + (self.radius is not None) + (self.k is not None) + self.matches != 1:
+            raise ConfigError("a query takes exactly one of exact, radius, k and matches")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    matches: Sequence[Match]
+    allowed: Sequence[float | None]
+    rule: str | None = None
+    explanation: Explanation | None = None
+
+
+def answer_query(
+    parts: Parts, encoder: tuple[int, Encoder], code: Codes, fact: Fact, question: Question, *, explain: bool
+) -> Answer:
+    """Answer a question about one picture.
+
+    Parameters
+    ----------
+    parts
+        Of the collection.
+    encoder
+        Row id and encoder in use.
+    code, fact
+        Of the picture, ``uint8 (bits // 8,)``, made by that encoder.
+    question
+        What is asked.
+    explain
+        Say how the answer was found.
+
+    Raises
+    ------
+    ConfigError
+        If a number is out of range.
+    """
+    found = _search(parts, encoder, code, question, explain=explain)
+    rows = parts.catalogue.rows(match.id for match in found.matches)
+    facts = parts.facts.of(encoder[0], rows)
+    return Answer(
+        matches=tuple(
+            ImageMatch(
+                *(row.id, row.path, match.distance, row.size, row.width, row.height, row.format),
+                confidence=known.confidence,
+                featureless=parts.is_featureless(known),
+                allowed=most,
+            )
+            for match, most in zip(found.matches, found.allowed, strict=True)
+            if (row := rows.get(match.id)) is not None and (known := facts.get(match.id)) is not None
+        ),
+        bits=encoder[1].bits,
+        code=code.tobytes().hex(),
+        confidence=fact.confidence,
+        featureless=parts.is_featureless(fact),
+        rule=found.rule,
+        explanation=found.explanation,
+    )
+
+
+def _search(parts: Parts, encoder: tuple[int, Encoder], code: Codes, question: Question, *, explain: bool) -> _Found:
+    id_, bits = encoder[0], encoder[1].bits
+    k, radius = question.k, 0 if question.exact else question.radius
+    asked = None if radius is None else _ask_file(parts, id_, bits, code.tobytes(), radius)
+    if asked is None and not question.matches:
+        asked = _ask_blocks(parts, id_, bits, code, radius, k)
+    if asked is not None:
+        return _Found(asked.matches, [None] * len(asked.matches), explanation=asked.explanation if explain else None)
+    table = parts.tables.current(id_, bits)
+    index, rule, how = table.index, None, None
+    if question.matches:
+        ruling = parts.rule(*encoder, len(index))
+        known = parts.tables.stored_crowding(table)
+        ruled = matches_by_rule(index, code, ruling, crowding=known, threads=parts.threads)
+        found, radius, rule = ruled.matches, ruled.searched, str(ruling)
+        allowed: Sequence[float | None] = ruled.allowed
+    else:
+        found = index.nearest(code, k) if k is not None else index.within(code, radius or 0)
+        allowed = [None] * len(found)
+    if explain:
+        how = replace(index.explain(code, radius=radius, k=k), answers=len(found))
+    return _Found(found, allowed, rule, how)
+
+
+def _ask_file(parts: Parts, encoder: int, bits: int, code: bytes, radius: int) -> FileAnswer | None:
+    """Return what the file answers by itself, or None where an index in memory is there, or is worth making."""
+    if check_radius(radius, bits) == 0:
+        return parts.file.exact(encoder, code)
+    return None if parts.tables.loaded(encoder) else parts.file.within(encoder, bits, code, radius)
+
+
+def _ask_blocks(
+    parts: Parts, encoder: int, bits: int, code: Codes, radius: int | None, k: int | None
+) -> FileAnswer | None:
+    """Read the file block by block where all codes together do not fit into memory; else return None."""
+    try:
+        parts.tables.current(encoder, bits)
+    except TooLittleMemory:
+        return parts.indexes.search(encoder, bits, code[None], radius=radius, k=k)
+    return None
