@@ -28,9 +28,9 @@ REPEATING = 0.2
 
 UNLIKE_BALANCE, UNLIKE_BITS = 0.3, 0.4
 """Imbalance more than so much above that of the training images, or effective bits below that share of theirs: the
-images are unlike those. Measured with the photo encoder: other photographs come to 0.01 and 0.98, folders of one kind of
-thing (t-shirts, trousers, motorbikes) up to 0.2 and down to 0.50, written digits to 0.4 and 0.52, pages of text to 0.5
-and 0.22."""
+images are unlike those. Measured with the photo encoder: other photographs come to 0.01 and 0.98, folders of one kind
+of thing (t-shirts, trousers, motorbikes) up to 0.2 and down to 0.50, written digits to 0.4 and 0.52, pages of text to
+0.5 and 0.22."""
 
 BLOCK = 1 << 14
 

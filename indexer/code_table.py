@@ -114,7 +114,7 @@ class CodeTables:
         """After indexing: compute the crowding anew if it is worth it, else leave it to the next duplicate search.
 
         Every new image may be a neighbour of any other, so all values change with the collection. Up to `REFERENCE`
-        images that takes half a second; in a larger collection it waits unless `WORTH_IT` of the images are new.
+        images that takes a second or less; in a larger collection it waits unless `WORTH_IT` of the images are new.
 
         Parameters
         ----------
