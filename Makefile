@@ -38,7 +38,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 	@touch $@ .venv/demo.stamp
 
 .venv/bench.stamp: .venv/dev.stamp
-	$(PIP_INSTALL) imagehash
+	$(PIP_INSTALL) imagehash pybktree usearch
 	@touch $@
 
 demo: .venv/demo.stamp
@@ -60,6 +60,7 @@ bench: .venv/bench.stamp
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/planted.py
+	$(BIN)/python benchmarks/search.py
 
 # The shipped encoder, from photos-train.zip only; about an hour.
 pretrained: .venv/dev.stamp

@@ -82,3 +82,7 @@ def query(
             f"{how.answers:,} answers in {how.seconds * 1000:.2f} ms; query code {answer.code}, "
             f"confidence {answer.confidence:.2f}"
         )
+        if how.alternatives:
+            others = sorted(how.alternatives.items(), key=lambda other: other[1])
+            listed = ", ".join(f"{name} {seconds * 1000:,.1f} ms" for name, seconds in others)
+            say(f"expected {how.expected * 1000:,.1f} ms; others, with what they would have to make first: {listed}")

@@ -41,6 +41,8 @@ ORDERED_FROM = 1000
 """Codes from which their entropies tell how to deal bits to bands."""
 WATCHED_FROM = 100_000
 """Codes from which it is looked whether there is memory for bands."""
+SETTLED = 1000
+"""Plans that are remembered."""
 LONG = 1.0
 """Seconds that a path without an estimate is taken to last."""
 AFFORDABLE = 8
@@ -76,6 +78,7 @@ class Engines:
         self.codes, self.threads, self.compiled = codes, threads, compiled
         self._order = order
         self._made: dict[str, Any] = {} if bands is None else {"bands": bands}
+        self._settled: dict[tuple[str, int, int, str], Plan] = {}
         self._ledger, self._broken = Ledger(), False  # broken: numba is there, but does not work
 
     @property
@@ -85,31 +88,33 @@ class Engines:
 
     def plan_within(self, queries: int, radius: int, method: str = "auto") -> Plan:
         """Choose the path of a neighbourhood search, or the engine of a method that is asked for by name."""
-        paths = within_paths(
-            len(self.codes),
+        return self._plan(within_paths, queries, radius, method)
+
+    def plan_nearest(self, queries: int, k: int, method: str = "auto") -> Plan:
+        """Choose the path of a search of the k nearest, or the engine of a method that is asked for by name."""
+        return self._plan(nearest_paths, queries, k, method)
+
+    def _plan(self, paths_of: Callable[..., list[Path]], queries: int, number: int, method: str) -> Plan:
+        key = (paths_of.__name__, queries, number, method)
+        if key in self._settled:
+            return self._settled[key]
+        n = len(self.codes)
+        radius = number if paths_of is within_paths else nearest_radius(n, self.bits, number)
+        paths = paths_of(
+            n,
             self.bits,
-            radius,
+            number,
             queries=max(queries, 1),
             threads=self.threads,
             faiss=has_faiss(),
             numba=self._numba(),
             work=self._work(radius),
         )
-        return self._choose(paths, method)
-
-    def plan_nearest(self, queries: int, k: int, method: str = "auto") -> Plan:
-        """Choose the path of a search of the k nearest, or the engine of a method that is asked for by name."""
-        paths = nearest_paths(
-            len(self.codes),
-            self.bits,
-            k,
-            queries=max(queries, 1),
-            threads=self.threads,
-            faiss=has_faiss(),
-            numba=self._numba(),
-            work=self._work(nearest_radius(len(self.codes), self.bits, k)),
-        )
-        return self._choose(paths, method)
+        plan = self._choose(paths, method)
+        # Nothing that is not ready would be faster: then the next choice is the same, until something is made.
+        if all(path.cost / 1e9 >= plan.seconds for path in paths) and len(self._settled) < SETTLED:
+            self._settled[key] = plan
+        return plan
 
     def within(self, queries: Codes, radius: int, plan: Plan) -> Hits:
         """Find every code at most `radius` bits from each query."""
@@ -232,6 +237,7 @@ class Engines:
         found = loops(name) if plan.compiled else None
         if found is None and plan.compiled:
             self._broken = True
+            self._settled.clear()
         if found is None and self.compiled:
             raise MissingDependency("HashIndex(compiled=True)", "fast")
         return found
@@ -279,6 +285,7 @@ class Engines:
         """Return what was made under `key`, making it if need be."""
         if key not in self._made:
             self._made[key] = make()
+            self._settled.clear()
         made: Made = self._made[key]
         return made
 

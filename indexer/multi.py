@@ -107,6 +107,7 @@ class MultiIndex:
         self._start_at = np.cumsum([0, *(2**self._lengths + 1)])[:-1]
         self._masks = _band_masks(self._offsets, self._lengths, -(-self.bits // 64))
         self._table = _deal_table(self._order)
+        self._flipped: dict[int, tuple[NDArray[np.uint32], NDArray[np.int64]]] = {}
 
     @classmethod
     def build(cls, codes: Codes, order: NDArray[np.int64], bands: int | None = None) -> MultiIndex:
@@ -260,6 +261,8 @@ class MultiIndex:
 
     def _flips(self, levels: int) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         """Return the values to flip bands with, and where those of each band and number of flips begin."""
+        if levels in self._flipped:
+            return self._flipped[levels]
         flips, at, lengths = [], np.zeros((self.bands, levels + 2), np.int64), self._lengths.tolist()
         begin: dict[int, int] = {}
         end = 0
@@ -270,7 +273,8 @@ class MultiIndex:
         for band, length in enumerate(lengths):
             at[band, 1:] = np.cumsum([comb(length, level) for level in range(levels + 1)])
             at[band] += begin[length]
-        return np.concatenate(flips), at
+        self._flipped[levels] = np.concatenate(flips), at
+        return self._flipped[levels]
 
     def _deal(self, queries: Codes, kernels: ModuleType | None) -> NDArray[np.uint64]:
         if kernels is None:
