@@ -152,6 +152,22 @@ def test_a_duplicate_search_takes_what_is_stored(crowd):
         assert other.dedup().radius == 0
 
 
+def test_a_small_folder_has_the_radii_of_the_whole_collection(crowd, tmp_path, pictures):
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for number in range(7):
+        shutil.copy(pictures / f"{number}.png", folder)
+        shutil.copy(pictures / f"marked {number}.png", folder)
+    crowd.index(folder)
+    part = crowd.dedup(folder)
+    assert (part.images, part.own_radius) == (14, True)
+    inside = {str(path) for path in folder.iterdir()}
+    whole = [{image.path for image in group.images} & inside for group in crowd.dedup().groups]
+    assert part.groups
+    for group in part.groups:
+        assert any({image.path for image in group.images} <= found for found in whole)
+
+
 def test_what_is_stored_for_another_state_of_the_collection_is_not_taken(crowd):
     usual = crowd.dedup()
     sql(crowd, "UPDATE codes SET crowding = 0")
