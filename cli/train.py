@@ -26,7 +26,14 @@ from hashae.cli.options import Duration, json_option, workers_option
     "--images", type=click.IntRange(2), default=10_000, show_default=True, help="Most pictures to learn from."
 )
 @click.option("--model", help="Autoencoder, one of those that hashae.list_models() names.  [default: binary]")
-@click.option("--trunk", type=click.Choice(["conv", "dense"]), help="Kind of layers.  [default: conv]")
+@click.option("--trunk", type=click.Choice(["conv", "dense", "linear"]), help="Kind of layers.  [default: conv]")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A further setting of the model, such as width=16 or k=8. May be repeated.",
+)
 @click.option(
     "--canonical",
     type=click.Choice(["photo", "plain", "colour"]),
@@ -57,6 +64,7 @@ def train(
     images: int,
     model: str | None,
     trunk: str | None,
+    settings: tuple[str, ...],
     canonical: str | None,
     mirror: bool,
     seed: int,
@@ -78,10 +86,11 @@ def train(
       hashae train ~/Pictures -o photo.onnx --run runs/photo --resume
       hashae train ~/Pictures -o mine.onnx --from photo      fine-tune the shipped encoder
       hashae train scans -o small.onnx --bits 64 --seed 3
+      hashae train scans -o sparse.onnx --model sparse --set k=16
     """
     from hashae.cli.learn import learn
     from hashae.cli.output import print_json, say
-    from hashae.config import FINE_TUNING, ModelConfig, TrainConfig
+    from hashae.config import FINE_TUNING, ModelConfig, TrainConfig, parse_setting
     from hashae.errors import ConfigError
     from hashae.images.canonical import CanonicalForm
     from hashae.images.scan import check_folder
@@ -90,8 +99,9 @@ def train(
     if resume and run is None:
         raise click.UsageError("--resume needs --run, the folder with the checkpoint")
     chosen = {name: value for name, value in (("model", model), ("bits", bits), ("trunk", trunk)) if value is not None}
+    chosen |= dict(parse_setting(text) for text in settings if parse_setting(text)[0] not in chosen)
     if start is not None and (chosen or canonical is not None):
-        raise click.UsageError("--from brings its own --model, --bits, --trunk and --canonical; leave them out")
+        raise click.UsageError("--from brings its own --model, --bits, --trunk, --set and --canonical; leave them out")
     for target in (output, weights):
         if target is not None and not target.parent.is_dir():
             raise ConfigError(f"{target.parent} does not exist; create the folder first")
@@ -99,7 +109,7 @@ def train(
     encoder = learn(
         folder,
         quiet=as_json,
-        model=ModelConfig.from_dict(chosen) if start is None else None,
+        model=ModelConfig.from_settings(chosen) if start is None else None,
         config=TrainConfig(budget=budget, seed=seed, mirror=mirror, threads=workers, learning_rate=rate),
         form=CanonicalForm.preset(canonical or "photo") if start is None else None,
         name=name or output.stem,

@@ -95,6 +95,22 @@ class ModelConfig:
         return json.dumps(asdict(self))
 
     @classmethod
+    def from_settings(cls, values: Mapping[str, Any]) -> ModelConfig:
+        """Read settings in which those of every model and those of one model stand side by side.
+
+        Examples
+        --------
+        >>> ModelConfig.from_settings({"model": "sparse", "bits": 64, "k": 8}).options
+        {'k': 8}
+        """
+        shared = {item.name for item in fields(cls)}
+        own = {name: value for name, value in values.items() if name not in shared}
+        known = {name: value for name, value in values.items() if name in shared}
+        if own:
+            known["options"] = {**known.get("options", {}), **own}
+        return cls(**known)
+
+    @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
         """Read settings written by :meth:`to_json`; an unknown name is a `ConfigError`."""
         return _from_dict(cls, values)
@@ -206,6 +222,25 @@ class TrainConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> TrainConfig:
         """Read settings written by :meth:`to_json`; an unknown name is a `ConfigError`."""
         return _from_dict(cls, values)
+
+
+def parse_setting(text: str) -> tuple[str, Option]:
+    """Return name and value of a setting as a person writes it: ``k=8``, ``loss=mse``, ``batch_norm=false``.
+
+    Raises
+    ------
+    ConfigError
+        If there is no name or no value.
+    """
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not (name and equals and value):
+        raise ConfigError(f"setting {text!r} has no name or no value; expected for example width=16")
+    for read in (int, float):
+        try:
+            return name, read(value)
+        except ValueError:
+            continue
+    return name, {"true": True, "false": False}.get(value.lower(), value)
 
 
 def _from_dict(cls: type[T], values: Mapping[str, Any]) -> T:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hashae.config import ModelConfig, Option
+from hashae.config import ModelConfig, Option, parse_setting
 from hashae.errors import ConfigError
 from hashae.models import MODELS, create_model, list_models
 
@@ -98,21 +98,5 @@ def _parse(text: str) -> Variant:
     model, *parts = text.split(":")
     if model not in MODELS:
         raise ConfigError(f"no variant is called {model!r}; known ones are {', '.join(list_models())}")
-    settings: dict[str, Option] = {}
-    for part in parts:
-        name, equals, value = part.partition("=")
-        if not equals or not name or not value:
-            raise ConfigError(
-                f"setting {part!r} of variant {text!r} has no value; expected for example {model}:width=16"
-            )
-        settings[name] = _value(value)
+    settings = dict(parse_setting(part) for part in parts)
     return Variant(model, settings)
-
-
-def _value(text: str) -> Option:
-    for read in (int, float):
-        try:
-            return read(text)
-        except ValueError:
-            continue
-    return {"true": True, "false": False}.get(text.lower(), text)

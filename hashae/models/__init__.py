@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 from hashae.config import ModelConfig
@@ -70,9 +69,4 @@ def create_model(name: str = "binary", **settings: Any) -> HashModel:
     """
     if name not in MODELS:
         raise UnknownName(f"no model is called {name!r}; known ones are {', '.join(list_models())}")
-    shared = {item.name for item in fields(ModelConfig)}
-    own = {key: value for key, value in settings.items() if key not in shared}
-    known = {key: value for key, value in settings.items() if key in shared}
-    if own:
-        known["options"] = {**settings.get("options", {}), **own}
-    return MODELS[name](ModelConfig.from_dict({**known, "model": name}))
+    return MODELS[name](ModelConfig.from_settings({**settings, "model": name}))

@@ -2,7 +2,9 @@
 
 What it learns is the way back to where images are. With Gaussian noise of variance v_n on pixels of mean 0 and variance
 v_x, the best answer is the posterior mean, x * v_x / (v_x + v_n) = x * sigmoid(log(v_x / v_n)): to clean a pixel, the
-network has to know its variance, also where the mean tells nothing. See ``benchmarks/variance_mnist.py``.
+network has to know its variance, also where the mean tells nothing. A bottleneck cannot carry the pixels themselves
+beside that. With ``gate`` it need not: the decoder gives for each pixel the share of its deviation from the mean that
+is kept, so that the code holds the variances, and nothing else. See ``benchmarks/variance_mnist.py``.
 """
 
 from __future__ import annotations
@@ -12,7 +14,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from hashae.config import ModelConfig
+from hashae.errors import ConfigError
 from hashae.models.base import Losses, LossWeights, Views
 from hashae.models.plain import PlainAutoencoder, PlainSettings
 from hashae.models.settings import setting
@@ -29,10 +34,14 @@ class DenoisingSettings(PlainSettings):
         (crops, rotations, blur and so on).
     amount
         Standard deviation of the noise, or share of the pixels that are masked.
+    gate
+        Reconstruct ``mean + (seen - mean) * g``, where `g` in [0, 1] is what the decoder gives and the mean is that of
+        the pixel over the training images. A decoded code is then a picture of the gate.
     """
 
     corruption: Literal["gaussian", "masking", "views"] = "gaussian"
     amount: float = setting(0.3, least=0, below=1)
+    gate: bool = False
 
 
 class DenoisingAutoencoder(PlainAutoencoder):
@@ -40,6 +49,30 @@ class DenoisingAutoencoder(PlainAutoencoder):
 
     own_settings = DenoisingSettings
     settings: DenoisingSettings
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        if self.settings.gate:
+            if (self.settings.output, self.settings.loss) != ("sigmoid", "mse"):
+                raise ConfigError("gate is set; expected output='sigmoid' and loss='mse' with it")
+            self.mean: Tensor
+            self.register_buffer("mean", torch.full(config.image_shape, 0.5))  # of each pixel
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether :meth:`prepare` has anything to do."""
+        return self.settings.gate or super().needs_images
+
+    def prepare(self, images: Tensor) -> None:
+        """Fit the scaling, and the mean of each pixel, to training images ``(n, channels, height, width)``."""
+        super().prepare(images)
+        if self.settings.gate:
+            self.mean.copy_(images.mean(dim=0))
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Return the cleaned images."""
+        again = super().reconstruct(x)
+        return (self.mean + (x - self.mean) * again).clamp(0, 1) if self.settings.gate else again
 
     def corrupt(self, images: Tensor) -> Tensor:
         """Return a corrupted copy of ``images (n, c, h, w)``, with fresh noise in every call.
@@ -55,5 +88,9 @@ class DenoisingAutoencoder(PlainAutoencoder):
         """Return the loss of reconstructing the clean images from corrupted ones."""
         seen = views.first if self.settings.corruption == "views" else self.corrupt(views.clean)
         z = self.latent(self.encode(seen))  # (n, bits)
-        reconstruction = self.reconstruction(z, views.clean)
+        if self.settings.gate:
+            kept = torch.sigmoid(self.decoder(z).float())  # (n, c, h, w) in [0, 1]
+            reconstruction = F.mse_loss(self.mean + (seen - self.mean) * kept, views.clean)
+        else:
+            reconstruction = self.reconstruction(z, views.clean)
         return Losses(weights.reconstruction * reconstruction, {"reconstruction": reconstruction})

@@ -214,7 +214,7 @@ def test_a_model_without_the_trunk_takes_its_own():
     ("text", "sentence"),
     [
         ("vae", f"no variant is called 'vae'; known ones are {', '.join(list_models())}"),
-        ("sparse:k", "setting 'k' of variant 'sparse:k' has no value; expected for example sparse:width=16"),
+        ("sparse:k", "setting 'k' has no name or no value; expected for example width=16"),
         ("plain,plain", "variant plain is named 2 times; name each once"),
     ],
 )

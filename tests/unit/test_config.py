@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hashae.config import NOISE_KINDS, TRUNKS, ModelConfig, TrainConfig
+from hashae.config import NOISE_KINDS, TRUNKS, ModelConfig, TrainConfig, parse_setting
 from hashae.errors import ConfigError
 
 
@@ -124,3 +124,29 @@ def test_unknown_settings_are_named_beside_the_known_ones():
         ModelConfig.from_dict({"depth": 3, "bits": 64, "colour": True})
     with pytest.raises(ConfigError, match=r"^unknown setting epochs; known ones are agreement, .*, weight_decay$"):
         TrainConfig.from_dict({"epochs": 3})
+
+
+@pytest.mark.parametrize(
+    ("text", "setting"),
+    [
+        ("k=8", ("k", 8)),
+        ("rho=0.1", ("rho", 0.1)),
+        (" loss = mse ", ("loss", "mse")),
+        ("batch_norm=False", ("batch_norm", False)),
+    ],
+)
+def test_settings_as_people_write_them(text, setting):
+    found = parse_setting(text)
+    assert found == setting
+    assert type(found[1]) is type(setting[1])
+
+
+@pytest.mark.parametrize("text", ["k", "k=", "=8", ""])
+def test_settings_without_a_name_or_a_value(text):
+    with raises_sentence(f"setting {text!r} has no name or no value; expected for example width=16"):
+        parse_setting(text)
+
+
+def test_settings_of_one_model_stand_beside_those_of_all():
+    config = ModelConfig.from_settings({"model": "sparse", "bits": 64, "k": 8, "options": {"rho": 0.2}})
+    assert (config.bits, config.options) == (64, {"rho": 0.2, "k": 8})

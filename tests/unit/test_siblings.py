@@ -254,6 +254,16 @@ def test_without_noise_the_denoising_model_is_the_plain_one():
     assert torch.equal(plain.loss(same(clean), LossWeights()).total, quiet.loss(same(clean), LossWeights()).total)
 
 
+def test_a_gate_keeps_a_share_of_what_was_seen():
+    model, x = build("denoising", gate=True, loss="mse", amount=0.0), pictures()
+    model.prepare(pictures(50, seed=5))
+    mean = pictures(50, seed=5).mean(dim=0)
+    gate = model.decode(model.latent(model.encode(x)))
+    assert torch.allclose(model.reconstruct(x), mean + (x - mean) * gate, atol=1e-6)
+    expected = F.mse_loss(mean + (x - mean) * gate, x)
+    assert torch.allclose(model.loss(same(x), LossWeights()).terms["reconstruction"], expected, atol=1e-6)
+
+
 # Contractive
 
 
