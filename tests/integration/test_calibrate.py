@@ -279,6 +279,15 @@ def test_too_few_pictures_make_no_reference(encoder, fill, tmp_path):
         make_reference(encoder, fill(tmp_path / "p", range(5)))
 
 
+def test_a_reference_is_found_by_the_fingerprint_of_its_encoder(rng, tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrained, "files", lambda package: tmp_path)
+    assert pretrained.reference("ab" * 32) is None
+    made = Reference("ab" * 32, rng.integers(0, 256, (20, 8), dtype=np.uint8))
+    made.save(tmp_path / "photo.reference.npz")
+    assert (pretrained.reference("ab" * 32).codes == made.codes).all()
+    assert pretrained.reference("cd" * 32) is None
+
+
 def test_the_shipped_reference_belongs_to_the_shipped_encoder():
     assert pretrained.reference("00" * 32) is None
     found = pretrained.reference(pretrained.load().fingerprint)
