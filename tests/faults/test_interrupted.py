@@ -1,57 +1,47 @@
 """kill -9 at every step of acting and of undoing: the next start settles it, and every content is still there."""
 
+import json
 import os
 import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from hashae.indexer.journal import Journal
-
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the child ends without its threads
-
-STEPS = ("os.", "ctypes.call_function", "shutil.", "fcntl.ioctl", "ours.")
-"""Audit events at which a run is killed: all that changes a folder, and both sides of every entry of the journal."""
+from hashae.indexer.plan import write_plan
 
 ACTIONS = ("trash", "move", "hardlink", "symlink")
 
 
-def run_and_die(call, at):
-    """Run `call` in a child that kills itself at step `at`, right before it; return False if it ended before that."""
-    child = os.fork()
-    if child == 0:
-        left = at
+@pytest.fixture(scope="module")
+def victim():
+    """Return a process that runs what it is told and is killed at a given step; see ``killed.py``."""
+    command = [sys.executable, "-P", str(Path(__file__).with_name("killed.py"))]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    yield process
+    process.stdin.close()
+    process.wait(timeout=60)
+    process.stdout.close()
 
-        def step(event, _arguments):
-            nonlocal left
-            if event.startswith(STEPS) and event not in {"os.listdir", "os.scandir", "os.kill"}:
-                left -= 1
-                if left < 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
 
-        for name in ("intend", "settle", "begin"):
-            wrapped = getattr(Journal, name)
+@pytest.fixture
+def run_and_die(victim, world):
+    """Return a function that acts and is killed right before step `at`; False if it came to its end before that."""
 
-            def audited(self, *arguments, wrapped=wrapped, **options):
-                sys.audit("ours.before")
-                found = wrapped(self, *arguments, **options)
-                sys.audit("ours.after")
-                return found
+    def run(action, at, to=None):
+        plan = world.root / "plan.json"
+        write_plan(world.plan(), plan)
+        world.open()[0].close()
+        environment = {name: os.environ[name] for name in ("HOME", "XDG_DATA_HOME") if name in os.environ}
+        request = {"db": str(world.db), "plan": str(plan), "action": action, "to": to, "at": at}
+        victim.stdin.write(json.dumps({**request, "environment": environment}) + "\n")
+        victim.stdin.flush()
+        status = json.loads(victim.stdout.readline())
+        assert status in {0, -signal.SIGKILL}
+        return status != 0
 
-            setattr(Journal, name, audited)
-        status = 1
-        try:
-            sys.addaudithook(step)
-            call()
-            status = 0
-        finally:
-            os._exit(status)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return True
-    assert os.WEXITSTATUS(status) == 0
-    return False
+    return run
 
 
 def settled(world):
@@ -67,15 +57,14 @@ def settled(world):
     return states.count("done")
 
 
-def loses_nothing(world, calls, before, contents, *elsewhere):
-    """Kill the last of `calls` at every step; after each, every content is there, and undoing brings all back.
+def loses_nothing(world, die, before, contents, *elsewhere, first=lambda: None):
+    """Kill a run at every step; after each, every content is there, and undoing brings all back.
 
-    The calls before it are made in peace. Return the number of kills.
+    `first` is called before each run, in peace. Return the number of kills.
     """
     for at in range(500):
-        for call in calls[:-1]:
-            call()
-        if not run_and_die(calls[-1], at):
+        first()
+        if not die(at):
             return at
         done = settled(world)
         places = [place for place in elsewhere if place.exists()]
@@ -96,11 +85,13 @@ def settings(action, desktop, tmp_path):
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_a_run_killed_at_any_step_loses_nothing_and_can_be_done_again_and_undone(world, desktop, tmp_path, action):
+def test_a_run_killed_at_any_step_loses_nothing_and_can_be_done_again_and_undone(
+    world, run_and_die, desktop, tmp_path, action
+):
     world.fill(("a.jpg", "sub/two\nlines.jpg"))
     before, contents = world.tree(), world.contents()
     places, options = settings(action, desktop, tmp_path)
-    kills = loses_nothing(world, [lambda: world.apply(action, **options)], before, contents, *places)
+    kills = loses_nothing(world, lambda at: run_and_die(action, at, **options), before, contents, *places)
     assert kills >= 12
     assert settled(world) == 2  # the last one came through
     world.undo()
@@ -110,34 +101,48 @@ def test_a_run_killed_at_any_step_loses_nothing_and_can_be_done_again_and_undone
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_an_undo_killed_at_any_step_loses_nothing_and_can_be_done_again(world, desktop, tmp_path, action):
+def test_an_undo_killed_at_any_step_loses_nothing_and_can_be_done_again(world, run_and_die, desktop, tmp_path, action):
     world.fill(("sub/two\nlines.jpg",))
     before, contents = world.tree(), world.contents()
     places, options = settings(action, desktop, tmp_path)
-    calls = [lambda: world.apply(action, **options), world.undo]
-    assert loses_nothing(world, calls, before, contents, *places) >= 6
+    kills = loses_nothing(
+        world,
+        lambda at: run_and_die("undo", at),
+        before,
+        contents,
+        *places,
+        first=lambda: world.apply(action, **options),
+    )
+    assert kills >= 6
     assert settled(world) == 0
     assert world.tree() == before
     assert world.missing() == set()
 
 
-def test_a_move_to_another_file_system_killed_at_any_step_leaves_one_whole_file(world, elsewhere):
+def test_a_move_to_another_file_system_killed_at_any_step_leaves_one_whole_file(world, run_and_die, elsewhere):
     world.fill(("a.jpg",))
     before, contents = world.tree(), world.contents()
     to = elsewhere / "to"
-    calls = [lambda: world.apply("move", to=str(to)), world.undo]
-    assert loses_nothing(world, calls[:1], before, contents, to) >= 10
+    there = loses_nothing(world, lambda at: run_and_die("move", at, str(to)), before, contents, to)
     world.undo()
-    assert loses_nothing(world, calls, before, contents, to) >= 10
+    back = loses_nothing(
+        world,
+        lambda at: run_and_die("undo", at),
+        before,
+        contents,
+        to,
+        first=lambda: world.apply("move", to=str(to)),
+    )
+    assert min(there, back) >= 10
     assert world.tree() == before
     assert world.contents(to) == contents
 
 
-def test_the_next_run_settles_an_interrupted_one_first_and_tells(world, desktop):
+def test_the_next_run_settles_an_interrupted_one_first_and_tells(world, run_and_die, desktop):
     world.fill(("a.jpg", "b.jpg"))
     before = world.tree()
     at = 0
-    while run_and_die(lambda: world.apply("trash"), at):
+    while run_and_die("trash", at):
         at += 1
         waiting = world.execute(lambda executor: [entry.state for entry in executor._journal.interrupted()])
         if waiting and len(world.tree()) == len(before) - 1:
