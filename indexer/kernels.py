@@ -13,6 +13,7 @@ counted, which vectorises, and only blocks with a hit are looked at code by code
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -30,11 +31,24 @@ COUNTED = 256
 
 
 def compiled(function: Function) -> Function:
-    """Compile with numba on the first call and keep the machine code beside the module or in the user's cache."""
+    """Compile with numba on the first call and keep the machine code beside the module or in the user's cache.
+
+    Where there is no folder to write to, or its disk is full, every process compiles anew.
+    """
     try:
-        return njit(function, cache=True, nogil=True)  # type: ignore[no-any-return]
-    except RuntimeError:  # no folder that can be written: compiled again in every process
+        loop = njit(function, cache=True, nogil=True)
+    except RuntimeError:
         return njit(function, nogil=True)  # type: ignore[no-any-return]
+    kept = getattr(loop, "_cache", None)
+    if kept is not None:
+        save = kept.save_overload
+
+        def save_if_possible(signature: Any, machine_code: Any) -> None:
+            with suppress(OSError):
+                save(signature, machine_code)
+
+        kept.save_overload = save_if_possible
+    return loop  # type: ignore[no-any-return]
 
 
 def _popcount(_typing: Any, word: Any) -> Any:
