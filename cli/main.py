@@ -68,7 +68,7 @@ def main() -> NoReturn:
         # File names may hold bytes that are no text, or signs that this terminal has not: shown as escapes.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        cli.main(prog_name="hashae", standalone_mode=False)
+        status = cli.main(prog_name="hashae", standalone_mode=False)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as error:
@@ -88,7 +88,7 @@ def main() -> NoReturn:
             raise
         click.echo(f"hashae: {_sentence(error)}", err=True)
         sys.exit(1)
-    sys.exit(0)
+    sys.exit(status if isinstance(status, int) else 0)  # a number is that of a command that ended with Exit
 
 
 def _sentence(error: BaseException) -> str:
