@@ -84,7 +84,7 @@ class ViewMaker:
     def _geometry(self, pixels: Tensor, aspects: NDArray[np.float32], rng: np.random.Generator) -> Tensor:
         n, s = len(pixels), self.strength
         # Window of the original that the view shows, in [-1, 1] coordinates: centre and half extent.
-        extent = 1 - s * np.where(rng.random((n, 1)) < 0.75, rng.beta(1, 1.5, (n, 2)) * 0.48, 0.0)
+        extent = 1 - s * np.where(rng.random((n, 1)) < 0.75, rng.beta(1, 1.6, (n, 2)) * 0.42, 0.0)
         centre = rng.uniform(-1, 1, (n, 2)) * (1 - extent)
         padded = rng.random(n) < 0.35
         grow = 1 + s * rng.beta(1, 1.5, (n, 2)) * 0.55
@@ -123,7 +123,7 @@ def _tone(x: Tensor, rng: np.random.Generator, strength: float) -> Tensor:
     x = 255 * (x / 255).clamp_(0, 1).pow(torch.from_numpy(gamma)[:, None, None, None])
     ramp = torch.linspace(-1, 1, side)
     slopes = torch.from_numpy((rng.normal(0, 0.12, (n, 2)) * (rng.random((n, 1)) < 0.4) * strength).astype(np.float32))
-    vignette = torch.from_numpy((rng.uniform(0, 0.8, n) * (rng.random(n) < 0.35) * strength).astype(np.float32))
+    vignette = torch.from_numpy((rng.uniform(0, 0.8, n) * (rng.random(n) < 0.25) * strength).astype(np.float32))
     radius = (ramp[:, None] ** 2 + ramp[None, :] ** 2) / 2  # (side, side), 0 in the middle, 1 in the corners
     light = 1 + slopes[:, :1, None] * ramp[None, :, None] + slopes[:, 1:, None] * ramp[None, None, :]
     light = light - vignette[:, None, None] * radius
@@ -135,17 +135,17 @@ def _overlay(x: Tensor, rng: np.random.Generator, strength: float) -> Tensor:
     n, _, side, _ = x.shape
     for i in range(n):
         draw = rng.random()
-        if draw < 0.14 * strength:  # a bar with text at the top or bottom
+        if draw < 0.12 * strength:  # a bar with text at the top or bottom
             height = int(side * rng.uniform(0.05, 0.16))
             top = 0 if rng.random() < 0.4 else side - height
             tone = rng.choice([0, 255, 128])
             x[i, :, top : top + height] = float(tone)
             _strokes(x[i], top + height // 4, top + max(height * 3 // 4, height // 4 + 1), rng, 255 - float(tone))
-        elif draw < 0.29 * strength:  # a rectangle such as a logo
+        elif draw < 0.27 * strength:  # a rectangle such as a logo
             height, width = (int(side * v) for v in rng.uniform(0.06, 0.3, 2))
             top, left = int(rng.uniform(0, side - height)), int(rng.uniform(0, side - width))
             x[i, :, top : top + height, left : left + width] = float(rng.uniform(0, 255))
-        elif draw < 0.47 * strength:  # a line of text
+        elif draw < 0.4 * strength:  # a line of text
             height = int(side * rng.uniform(0.04, 0.14)) + 1
             top = int(rng.uniform(0, side - height))
             _strokes(x[i], top, top + height, rng, float(rng.choice([0, 255])))
