@@ -1,6 +1,6 @@
 """Look-ups in the collection file, beside the bare statements of sqlite3 and the method that looks every flip up.
 
-Tables: one code, and a thousand at once; everything within a radius; what a code costs in the file, in bytes and in time
+Tables: one code, and a thousand at once; everything within a radius; what a code costs in the file, in bytes and time
 to write; and whole commands, process start included, on a collection of a million codes. The codes are made up (see
 made_collection.py); of the queries half are stored codes with up to two flips. Nothing needs data or a network.
 """
@@ -32,7 +32,7 @@ from hashae.codes import Codes, keys
 from hashae.db import open_database
 from hashae.db.band_triggers import TRIGGERS
 from hashae.indexer.ledger import FileState, Ledger, ReadImage
-from hashae.indexer.lookups import EXACT, EXACT_MANY, find_code, find_codes
+from hashae.indexer.lookups import BY_KEYS, EXACT, find_code, find_codes
 from hashae.indexer.stored_bands import StoredBands
 
 BATCH = 1000
@@ -51,15 +51,19 @@ def raw_connection(path: Path) -> sqlite3.Connection:
 
 
 def medians(works: Mapping[str, Callable[[int], object]], queries: int) -> dict[str, float]:
-    """Return the median seconds of each work over the queries, the works taking turns query by query."""
+    """Return the median seconds of each work over the queries.
+
+    The works take turns, each with another query: one must not find the pages in memory that the one before has read.
+    """
     for work in works.values():
         work(0)
     times: dict[str, list[float]] = {name: [] for name in works}
     clock = time.perf_counter
     for number in range(queries):
-        for name, work in works.items():
+        for turn, (name, work) in enumerate(works.items()):
+            query = (number + turn * (queries // len(works))) % queries
             start = clock()
-            work(number)
+            work(query)
             times[name].append(clock() - start)
     return {name: statistics.median(values) for name, values in times.items()}
 
@@ -86,7 +90,7 @@ def measure_exact(path: Path, codes: Codes, bits: int) -> list[Table]:
     listed = [keys(batch).tolist() for batch in batches]
     places = ",".join("?" * BATCH)
     bare_many = f'SELECT "key", image FROM codes WHERE encoder = ? AND "key" IN ({places})'
-    same_many = EXACT_MANY.format(places)
+    same_many = BY_KEYS.format(places)
     many = medians(
         {
             "bare": lambda q: raw.execute(bare_many, (1, *listed[q])).fetchall(),

@@ -26,6 +26,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     event,
+    text,
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -43,7 +44,7 @@ metadata = MetaData(
 APPLICATION_ID = 0x48534145
 """``HSAE``: written into the header of a SQLite file, so that other programs' databases are told apart."""
 
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 """Newest migration; a test holds it equal to Alembic's head. Opening compares it without loading Alembic."""
 
 
@@ -110,6 +111,7 @@ images = Table(
     Column("missing", Boolean, nullable=False, default=False),
     UniqueConstraint("source", "path"),
     Index("ix_images_content", "content"),
+    Index("ix_images_missing", "id", sqlite_where=text("missing")),  # few rows: look-ups ask it, not the rows of images
 )
 
 encoders = Table(

@@ -18,6 +18,9 @@ from hashae.errors import CollectionError
 BUSY_SECONDS = 30
 """How long a writer waits for another one."""
 
+MAPPED = 2_147_418_112
+"""Bytes of the file that look-ups read without copying their pages: as many as SQLite allows."""
+
 _HEADER = b"SQLite format 3\x00"
 
 
@@ -98,6 +101,7 @@ class Database:
         try:
             if self._held is None:
                 self._held = self.engine.raw_connection()
+                self._held.driver_connection.execute(f"PRAGMA mmap_size = {MAPPED}")  # type: ignore[union-attr]
             rows: list[Any] = self._held.driver_connection.execute(statement, values).fetchall()  # type: ignore[union-attr]
         except sqlite3.Error as error:
             raise translate(self.path, error) from error

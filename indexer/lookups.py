@@ -14,12 +14,15 @@ KEY_BYTES = KEY_BITS // 8
 CHUNK = 4096
 """Most values in one IN list; SQLite takes 32,766 parameters."""
 
-# CROSS JOIN fixes the order: the code first, then whether its image is there.
-EXACT = """SELECT codes.image FROM codes CROSS JOIN images ON images.id = codes.image
-WHERE codes.encoder = ? AND codes."key" = ? AND codes.code = ? AND NOT images.missing ORDER BY codes.image"""
+HERE = """NOT EXISTS (SELECT 1 FROM images INDEXED BY ix_images_missing
+    WHERE images.missing AND images.id = {}.image)"""
+"""That an image is not missing: an index of a few rows is asked, not the rows of images, one page each."""
 
-EXACT_MANY = """SELECT codes.code, codes.image FROM codes CROSS JOIN images ON images.id = codes.image
-WHERE codes.encoder = ? AND codes."key" IN ({}) AND NOT images.missing ORDER BY codes."key", codes.image"""
+EXACT = f"""SELECT image FROM codes
+WHERE encoder = ? AND "key" = ? AND code = ? AND {HERE.format("codes")} ORDER BY image"""
+
+BY_KEYS = f"""SELECT code, image FROM codes
+WHERE encoder = ? AND "key" IN ({{}}) AND {HERE.format("codes")} ORDER BY "key", image"""
 
 
 def find_code(database: Database, encoder: int, code: bytes) -> list[Match]:
@@ -59,7 +62,7 @@ def find_codes(database: Database, encoder: int, codes: Codes) -> list[list[int]
     """
     found: dict[bytes, list[int]] = {}
     asked = list(dict.fromkeys(keys(codes).tolist())) if len(codes) > CHUNK else keys(codes).tolist()
-    for rows in look_up_many(database, EXACT_MANY, (encoder,), asked):
+    for rows in look_up_many(database, BY_KEYS, (encoder,), asked):
         for code, id_ in rows:
             if code in found:
                 found[code].append(id_)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from hashae.codes import KEY_BITS
 from hashae.db import Database
 from hashae.db.band_triggers import BANDS, SLOTS
-from hashae.indexer.lookups import key_of, look_up_many
+from hashae.indexer.lookups import BY_KEYS, HERE, key_of, look_up_many
 from hashae.indexer.match import Match
 
 FEW = 1024
@@ -41,20 +41,15 @@ _BY_JSON = (
 # which the rows were made.
 _WAITING = (
     'SELECT codes.image, codes."key" FROM pending_bands AS pending CROSS JOIN codes '
-    "ON codes.image = pending.image AND codes.encoder = pending.encoder{} WHERE pending.encoder = ?1"
+    "ON codes.image = pending.image AND codes.encoder = pending.encoder WHERE pending.encoder = ?1"
 )
 _MASKS = "SELECT band, mask FROM band_masks WHERE encoder = ?1"
-_AND_THE_REST = f" UNION ALL {_WAITING.format('')} UNION ALL {_MASKS}"
+_AND_THE_REST = f" UNION ALL {_WAITING} UNION ALL {_MASKS}"
 
-# Few slots hold few keys: whether their images are present is asked at once, where a key is all there is to decide by.
-_ONE_PRESENT = (
-    'SELECT bands.image, bands."key" FROM bands CROSS JOIN images ON images.id = bands.image '
-    "WHERE bands.encoder = ?1 AND bands.slot = ?{} AND NOT images.missing"
-)
-_WAITING_PRESENT = _WAITING.format(" CROSS JOIN images ON images.id = pending.image") + " AND NOT images.missing"
-_PRESENT = "SELECT id FROM images WHERE id IN ({}) AND NOT missing"
-_CODES = """SELECT codes.image, codes.code FROM codes CROSS JOIN images ON images.id = codes.image
-WHERE codes.encoder = ? AND codes.image IN ({}) AND NOT images.missing"""
+# Few slots hold few keys: whether their images are there is asked at once, where a key is all there is to decide by.
+_ONE_HERE = f'SELECT image, "key" FROM bands WHERE encoder = ?1 AND slot = ?{{}} AND {HERE.format("bands")}'
+_WAITING_HERE = f"{_WAITING} AND {HERE.format('pending')}"
+_MISSING = "SELECT id FROM images INDEXED BY ix_images_missing WHERE missing AND id IN ({})"
 
 
 class StoredAnswer(NamedTuple):
@@ -122,11 +117,10 @@ class StoredBands:
         """
         start = perf_counter()
         probes, rows, present = self._candidates(code, min(radius, KEY_BITS, self._bits))
-        near = _near_keys(key_of(code), radius, rows)
-        if present:
-            matches = [Match(distance, image) for image, distance in near.items()]
+        if self._bits > KEY_BITS:
+            matches = self._near_codes(code, radius, {other for _, other in near_keys(key_of(code), radius, rows)})
         else:
-            matches = self._decide(code, radius, near)
+            matches = self._near_images(key_of(code), dict(near_keys(key_of(code), radius, rows)), present)
         matches.sort()
         return StoredAnswer(matches, probes, len(rows), perf_counter() - start)
 
@@ -185,17 +179,20 @@ class StoredBands:
         assert len(rows) == BANDS, f"encoder {self._encoder} has {len(rows)} bands"
         self._masks, self._shares = tuple(row[:2] for row in rows), [row[2] for row in rows]
 
-    def _decide(self, code: bytes, radius: int, near: dict[int, int]) -> list[Match]:
-        """Keep of the images with a near key those that are present and near by the full code."""
-        found: list[Match] = []
-        if self._bits <= KEY_BITS:
-            for present in look_up_many(self._database, _PRESENT, (), list(near)):
-                found += [Match(near[id_], id_) for (id_,) in present]
-        else:
-            whole = int.from_bytes(code, "big")
-            for present in look_up_many(self._database, _CODES, (self._encoder,), list(near)):
-                apart = [((int.from_bytes(other, "big") ^ whole).bit_count(), id_) for id_, other in present]
-                found += [Match(distance, id_) for distance, id_ in apart if distance <= radius]
+    def _near_images(self, key: int, near: dict[int, int], present: bool) -> list[Match]:
+        """Return the present ones among images with near keys, for codes that are all key."""
+        if not present:
+            for rows in look_up_many(self._database, _MISSING, (), list(near)):
+                for (id_,) in rows:
+                    del near[id_]
+        return [Match(((other ^ key) & UNSIGNED).bit_count(), image) for image, other in near.items()]
+
+    def _near_codes(self, code: bytes, radius: int, near: set[int]) -> list[Match]:
+        """Return the present images with one of some near keys that are near by the whole code, too."""
+        whole, found = int.from_bytes(code, "big"), []
+        for rows in look_up_many(self._database, BY_KEYS, (self._encoder,), list(near)):
+            apart = [((int.from_bytes(other, "big") ^ whole).bit_count(), id_) for other, id_ in rows]
+            found += [Match(distance, id_) for distance, id_ in apart if distance <= radius]
         return found
 
 
@@ -253,21 +250,18 @@ def flips_within(mask: int, level: int) -> NDArray[np.int64]:
     return np.concatenate(levels).view(np.int64)
 
 
-def _near_keys(key: int, radius: int, rows: list[tuple[int, int]]) -> dict[int, int]:
-    """Return image -> distance of the keys that are near, each once."""
+def near_keys(key: int, radius: int, rows: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return those of (image, key) whose key is at most `radius` bits from `key`; what is there twice stays so."""
     if len(rows) <= FEW:
-        return {
-            image: distance for image, other in rows if (distance := ((other ^ key) & UNSIGNED).bit_count()) <= radius
-        }
-    images, others = np.array(rows, np.int64).T
-    distances = np.bitwise_count((others ^ np.int64(key)).view(np.uint64))
-    near = np.flatnonzero(distances <= radius)
-    return dict(zip(images[near].tolist(), distances[near].tolist(), strict=True))
+        return [row for row in rows if ((row[1] ^ key) & UNSIGNED).bit_count() <= radius]
+    pairs = np.array(rows, np.int64)  # (n, 2)
+    distances = np.bitwise_count((pairs[:, 1] ^ np.int64(key)).view(np.uint64))
+    return [rows[place] for place in np.flatnonzero(distances <= radius).tolist()]
 
 
 @lru_cache
 def _by_unions(size: int) -> str:
-    return " UNION ALL ".join([*(_ONE_PRESENT.format(2 + place) for place in range(size)), _WAITING_PRESENT, _MASKS])
+    return " UNION ALL ".join([*(_ONE_HERE.format(2 + place) for place in range(size)), _WAITING_HERE, _MASKS])
 
 
 @lru_cache(maxsize=FEW)

@@ -13,7 +13,7 @@ from hashae.indexer import stored_bands
 from hashae.indexer.band_rows import ENOUGH, masks_by, share, write_rows
 from hashae.indexer.file_search import FileSearch
 from hashae.indexer.index import HashIndex
-from hashae.indexer.lookups import EXACT, EXACT_MANY, find_code, find_codes, key_of
+from hashae.indexer.lookups import BY_KEYS, EXACT, find_code, find_codes, key_of
 from hashae.indexer.stored_bands import StoredBands, flips_within, probing, slots_of
 
 WIDTHS = (8, 24, 64, 72, 256)
@@ -158,12 +158,11 @@ def test_bits_dealt_anew_by_another_process_are_noticed(database, rng):
     ("statement", "values"),
     [
         (EXACT, (1, 1, b"")),
-        (EXACT_MANY.format("?,?"), (1, 1, 2)),
+        (BY_KEYS.format("?,?"), (1, 1, 2)),
         (stored_bands._by_list(2), (1, 1, 2)),
         (stored_bands._by_unions(2), (1, 1, 2)),
         (stored_bands._BY_JSON + stored_bands._AND_THE_REST, (1, "[1]")),
-        (stored_bands._PRESENT.format("?,?"), (1, 2)),
-        (stored_bands._CODES.format("?,?"), (1, 1, 2)),
+        (stored_bands._MISSING.format("?,?"), (1, 2)),
     ],
 )
 def test_no_statement_reads_a_whole_table_or_sorts(database, rng, statement, values):
