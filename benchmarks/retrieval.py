@@ -9,7 +9,8 @@ mAP is the average precision over the whole ranking, expected over random orders
 literature's, with ties in the order of the database, which is random. P@100: share of the right class among the first
 100. P@r2: the same within 2 bits, 0 for a query with nothing there; "empty" is the share of those. NN: share of the 100
 nearest in pixel space among the first 1,000. Several seeds: mean and standard deviation over trainings; the queries
-stay.
+stay. CPU: processor time of the training, of all threads together: on a machine that others use, too, it says more than
+the clock.
 
     python benchmarks/retrieval.py --data mnist --seeds 0 1 2 --json mnist.json
 """
@@ -19,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -75,6 +77,7 @@ def trained_rows(
     neighbours: NDArray[Any],
 ) -> dict[str, Any]:
     """Train once, at the largest width, and measure the codes and their prefixes; one result for each width."""
+    begin = time.process_time()
     network, seconds, steps = learn(
         data,
         recipe,
@@ -86,22 +89,24 @@ def trained_rows(
         on_step=show,
         **{"prefixes": sorted(widths), **options.set},
     )
+    cpu = time.process_time() - begin
     queries, database = codes_of(network, data.queries), codes_of(network, data.database)
     found = {}
     for bits in widths:
         result = score(queries[:, : bits // 8], database[:, : bits // 8], data, neighbours)
-        found[str(bits)] = {**result.to_dict(), "seconds": seconds, "steps": steps}
+        found[str(bits)] = {**result.to_dict(), "seconds": seconds, "cpu_seconds": cpu, "steps": steps}
         print(f"{model} {bits} bits, seed {seed}: mAP {result.map:.4f}, {steps} steps", file=sys.stderr, flush=True)
     return found
 
 
 def table(rows: dict[tuple[str, int], list[dict[str, Any]]]) -> list[list[str]]:
     """Return the table: one row for each method and number of bits."""
-    lines = [["method", "bits", *MEASURES, "training"]]
+    lines = [["method", "bits", *MEASURES, "training", "CPU"]]
     for (name, bits), results in rows.items():
         cells = [mean_and_deviation([result[measure] for result in results]) for measure in MEASURES.values()]
-        seconds = max(result["seconds"] for result in results)
-        lines.append([name, str(bits), *cells, f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"])
+        times = [max(result[kind] for result in results) for kind in ("seconds", "cpu_seconds")]
+        cells += [f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min" for seconds in times]
+        lines.append([name, str(bits), *cells])
     return lines
 
 
