@@ -35,8 +35,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashae.errors import ConfigError
+from hashae.indexer.band_layout import MAX_LENGTH
 from hashae.indexer.index import HashIndex
-from hashae.indexer.multi import MAX_LENGTH, Arrays, MultiIndex
+from hashae.indexer.multi import Arrays, MultiIndex
 
 MAGIC = b"HSAEINDX"
 FORMAT = 1

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from hashae.codes import Codes
 from hashae.errors import ConfigError, MissingDependency
 from hashae.indexer.approximate import KEY_BYTES, InvertedFile, KeyIndex, check_wide
+from hashae.indexer.band_layout import band_count
 from hashae.indexer.compiled import has_faiss, has_numba, loops
 from hashae.indexer.flat import FlatScan
 from hashae.indexer.flips import CodeTable, check_flips, flips_within
 from hashae.indexer.gpu import GpuFlat, has_gpu
 from hashae.indexer.hits import Hits, no_hits, replace_queries
 from hashae.indexer.memory import memory_left
-from hashae.indexer.multi import MultiIndex, band_count
+from hashae.indexer.multi import MultiIndex
 from hashae.indexer.nearest import FlatIndex
 from hashae.indexer.order import band_order, check_order
 from hashae.indexer.planner import (

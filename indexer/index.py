@@ -34,6 +34,9 @@ WITHIN_BY_NAME = (*WITHIN_METHODS, "key")
 NEAREST_BY_NAME = (*NEAREST_METHODS, "gpu", "ivf")
 """What may be asked for: of these, ``key`` and ``ivf`` may miss something, all others answer alike."""
 
+MERGED_FROM = 10_000
+"""Codes added at once from which they are merged at once; fewer wait, so that many small calls cost one sort."""
+
 
 class HashIndex:
     """Binary codes with ids, searched exactly by Hamming distance.
@@ -166,14 +169,18 @@ class HashIndex:
         """
         codes = check_codes(codes, self.bits)
         new = check_ids(ids, len(codes))
-        listed = new.tolist()
+        if len(new) >= MERGED_FROM:
+            self._rows()  # what waits is merged, and nothing has to be looked up in a set
+        listed = new.tolist() if len(new) < MERGED_FROM else []
         known = self._added_ids.intersection(listed) or set(new[self._known(new)].tolist())
         if known:
             raise CodeError(f"id {min(known)} is in the index already; remove it first or leave it out")
-        if listed:
+        if len(new):
             self._added.append((new.copy(), codes.copy()))
             self._added_ids.update(listed)
             self._engines = None
+        if len(new) >= MERGED_FROM:
+            self._rows()
 
     def remove(self, ids: ArrayLike) -> int:
         """Remove the codes of `ids`, skipping ids that are not there; return how many were removed."""

@@ -18,8 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from math import comb, log2
+from math import comb
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -28,13 +27,12 @@ from numpy.typing import NDArray
 
 from hashae.codes import Codes
 from hashae.errors import ConfigError
+from hashae.indexer.band_layout import band_count, band_keys, band_masks, deal_table, flips_of, longest, permuted
 from hashae.indexer.hits import Hits, join_hits, no_hits, pack, packed_hits, sorted_hits
 from hashae.indexer.order import deal
 from hashae.indexer.scan import own
 
 MAX_ROWS = 2**32 - 1
-MAX_LENGTH = 32
-"""Most bits of a band that make its value."""
 CHUNK = 1 << 18
 """Candidates that numpy compares at a time: their arrays stay in the processor's cache."""
 FLIPS = 1 << 20
@@ -43,27 +41,6 @@ ROOM = 4096
 """Answers there is room for at first; doubled when it is full."""
 
 Arrays: TypeAlias = dict[str, NDArray[Any]]
-
-
-def band_count(n: int, bits: int) -> int:
-    """Return the number of bands for n codes: ``bits / log2(n)`` and one more.
-
-    Norouzi et al. found bands of log2(n) bits best, when buckets hold one code on average. One band more makes them
-    shorter: buckets are read faster than they are found.
-
-    Examples
-    --------
-    >>> [band_count(n, 64) for n in (1000, 100_000, 1_000_000, 10_000_000)]
-    [7, 5, 4, 4]
-    """
-    return min(bits, max(1, round(bits / log2(max(n, 2))) + 1))
-
-
-def band_lengths(n: int, bits: int) -> list[int]:
-    """Return how many bits of each band make its value, for n codes of balanced bits: its width, at most log2(n)."""
-    bands = band_count(n, bits)
-    most = max(1, int(log2(max(n, 2))))
-    return [min(most, bits // bands + (band < bits % bands)) for band in range(bands)]
 
 
 class MultiIndex:
@@ -105,8 +82,8 @@ class MultiIndex:
         self.bits = len(self._order)
         self._offsets = np.cumsum(self._widths) - self._widths
         self._start_at = np.cumsum([0, *(2**self._lengths + 1)])[:-1]
-        self._masks = _band_masks(self._offsets, self._lengths, -(-self.bits // 64))
-        self._table = _deal_table(self._order)
+        self._masks = band_masks(self._offsets, self._lengths, -(-self.bits // 64))
+        self._table = deal_table(self._order)
         self._flipped: dict[int, tuple[NDArray[np.uint32], NDArray[np.int64]]] = {}
 
     @classmethod
@@ -132,9 +109,9 @@ class MultiIndex:
             raise ConfigError(f"{n:,} codes; an index in memory holds at most {MAX_ROWS:,}: use several")
         dealt = deal(order, bands or band_count(n, bits))
         widths = np.array([len(band) for band in dealt], np.int64)
-        lengths = np.minimum(widths, max(1, int(log2(max(n, 2)))))
+        lengths = np.minimum(widths, longest(n))
         flat = np.concatenate(dealt)
-        words = permuted(codes, _deal_table(flat))
+        words = permuted(codes, deal_table(flat))
         rows = np.empty((len(dealt), n), np.uint32)
         stored = np.empty((len(dealt), n), np.uint64) if words.shape[1] == 1 else words
         start, means, numbers = [], [], np.arange(n, dtype=np.uint64)
@@ -183,8 +160,7 @@ class MultiIndex:
         total = 0.0
         for step in range(radius + 1):
             band, level = step % self.bands, step // self.bands
-            plain = self.rows / 2.0 ** self._lengths[band]
-            mean = self.mean_bucket[band]
+            plain, mean = self.rows / 2.0 ** int(self._lengths[band]), float(self.mean_bucket[band])
             total += self._step_probes(step) * (mean if level == 0 else (plain * mean) ** 0.5)
         return min(total, float(self.bands * self.rows))
 
@@ -396,57 +372,6 @@ def in_parts(search: Callable[[slice], Any], queries: int, threads: int) -> list
     parts = [slice(start, min(start + step, queries)) for start in range(0, queries, step)]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(search, parts))
-
-
-@lru_cache(maxsize=16)
-def flips_of(length: int, levels: int) -> NDArray[np.uint32]:
-    """List the values of `length` bits with at most `levels` ones, fewest first: ``uint32 (sum of binomials,)``."""
-    if levels * 2 < length:
-        ones = (1 << np.arange(length, dtype=np.uint32)).astype(np.uint32)
-        few = [np.zeros(1, np.uint32)]
-        for size in range(1, levels + 1):
-            below = few[-1]  # those whose highest one is at bit b: a prefix of the size below, with b added
-            few.append(np.concatenate([below[: comb(b, size - 1)] | ones[b] for b in range(size - 1, length)]))
-        return np.concatenate(few)
-    values = np.arange(2**length, dtype=np.uint32)
-    ordered = values[np.argsort(np.bitwise_count(values), kind="stable")]
-    return ordered[: sum(comb(length, size) for size in range(levels + 1))]
-
-
-def permuted(codes: Codes, table: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Deal the bits of codes to bands: ``uint64 (n, words)``, by one look-up for each byte."""
-    out: NDArray[np.uint64] = table[0][codes[:, 0]]
-    for byte in range(1, codes.shape[1]):
-        out |= table[byte][codes[:, byte]]
-    return out
-
-
-def band_keys(words: NDArray[np.uint64], offset: int, length: int) -> NDArray[np.uint64]:
-    """Return `length` bits, at most 32, from bit `offset` on, most significant first: ``uint64 (n,)``."""
-    word, left = divmod(offset, 64)
-    bits = words[:, word] << np.uint64(left)
-    if left + length > 64:
-        bits |= words[:, word + 1] >> np.uint64(64 - left)
-    return bits >> np.uint64(64 - length)
-
-
-def _deal_table(order: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Return ``uint64 (bytes, 256, words)``: what each value of each byte becomes when bit ``order[i]`` goes to i."""
-    bits = len(order)
-    table = np.zeros((bits // 8, 256, -(-bits // 64)), np.uint64)
-    values = np.arange(256)
-    for target, source in enumerate(order.tolist()):
-        ones = (values >> (7 - source % 8) & 1).astype(np.uint64)
-        table[source // 8, :, target // 64] |= ones << np.uint64(63 - target % 64)
-    return table
-
-
-def _band_masks(offsets: NDArray[np.int64], lengths: NDArray[np.int64], words: int) -> NDArray[np.uint64]:
-    """Return ``uint64 (m, words)``: the bits of each band that make its value."""
-    bits = np.zeros((len(offsets), words * 64), np.uint8)
-    for band, (offset, length) in enumerate(zip(offsets.tolist(), lengths.tolist(), strict=True)):
-        bits[band, offset : offset + length] = 1
-    return np.packbits(bits, axis=1).view(">u8").astype(np.uint64)
 
 
 def _parts(size: NDArray[np.int64]) -> list[slice]:

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import comb, log
 
+from hashae.indexer.band_layout import band_lengths
 from hashae.indexer.flips import FLIP_LIMIT, neighbourhood_size
-from hashae.indexer.multi import band_lengths
 
 CALL = 15_000
 """Python around a search."""
@@ -45,8 +45,6 @@ SORT = 30
 """Sort one code into one band."""
 COPY = 2
 """Copy 64 bits into an index of FAISS, or word after word."""
-PAIR_SORT, PAIR = 150, 40
-"""Sort one code into one band; compare two codes that share a band and remember the pair."""
 THREADS_FROM = 5_000_000
 """Cost from which threads share the work of a batch: below, starting them costs more than they save."""
 EXACT_UP_TO = 1_000_000
@@ -165,11 +163,6 @@ class Work:
     steps: int
     probes: float
     candidates: float
-
-
-def band_width(bits: int, radius: int) -> int:
-    """Return the bits of the narrowest of ``radius + 1`` bands, 0 to 64."""
-    return min(64, bits // (radius + 1))
 
 
 def even_work(n: int, bits: int, radius: int) -> Work:
@@ -374,28 +367,3 @@ def plan_nearest(
 ) -> Plan:
     """Choose the path of a nearest-codes search over `n` codes, everything being ready; see :func:`plan_within`."""
     return Ledger().choose(nearest_paths(n, bits, k, queries=queries, threads=threads, faiss=faiss, numba=numba), {})
-
-
-def plan_pairs(n: int, bits: int, radius: int, *, candidates: int | None = None, faiss: bool = False) -> Plan:
-    """Choose the path that finds all pairs within a radius.
-
-    Parameters
-    ----------
-    n
-        Number of different codes.
-    bits
-        Code length.
-    radius
-        Bits, inclusive.
-    candidates
-        Pairs that share a band, if they have been counted; None estimates them from balanced, independent bits.
-    faiss
-        Whether FAISS may do the scanning.
-    """
-    words, width, halves = -(-bits // 64), band_width(bits, radius), n * n / 2
-    expected = (radius + 1) * halves / 2**width if candidates is None else candidates
-    bands = (radius + 1) * n * PAIR_SORT + expected * PAIR
-    scan = halves * words * (0.3 if faiss else WORD)
-    if bands < scan:
-        return Plan("bands", f"{radius + 1} sorted bands of {width} bits: about {expected:,.0f} pairs to compare")
-    return Plan("faiss" if faiss else "scan", f"about {expected:,.0f} pairs share a band; comparing all is cheaper")

@@ -13,12 +13,12 @@ from hashae.indexer import flat as flat_module
 from hashae.indexer import index as index_module
 from hashae.indexer import multi as multi_module
 from hashae.indexer import nearest as nearest_module
+from hashae.indexer.band_layout import band_count
 from hashae.indexer.compiled import has_numba
 from hashae.indexer.flips import FLIP_LIMIT, neighbourhood_size
 from hashae.indexer.gpu import has_gpu
 from hashae.indexer.index import NEAREST_METHODS, WITHIN_METHODS, HashIndex
-from hashae.indexer.multi import band_count
-from hashae.indexer.planner import plan_nearest, plan_pairs, plan_within
+from hashae.indexer.planner import plan_nearest, plan_within
 
 BITS = (8, 16, 64, 72, 128, 256)
 NUMBA = pytest.mark.skipif(not has_numba(), reason="numba, the extra 'fast', is not installed")
@@ -416,12 +416,6 @@ def test_the_planner_of_nearest_codes():
     assert plan_nearest(1_000_000, queries=1000, faiss=True, numba=True).method == "scan"
     assert plan_nearest(10_000_000, faiss=True, numba=True).method == "bands"
     assert plan_nearest(10_000_000, 256, faiss=True, numba=True).method == "scan"
-
-
-def test_the_planner_of_pairs_believes_counts():
-    assert plan_pairs(100_000, 64, 3, faiss=True).method == "bands"
-    assert plan_pairs(100_000, 64, 3, candidates=10**10, faiss=True).method == "faiss"
-    assert plan_pairs(60_000, 256, 40).method == "scan"
 
 
 def test_views_are_read_only():

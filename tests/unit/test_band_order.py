@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from hashae.errors import ConfigError
-from hashae.indexer.multi import MultiIndex, band_count, band_lengths, flips_of
+from hashae.indexer.band_layout import band_count, band_lengths, flips_of
+from hashae.indexer.multi import MultiIndex
 from hashae.indexer.order import band_order, bit_information, deal
 
 
