@@ -122,7 +122,7 @@ def test_heavy_libraries_stay_at_home(module, path):
     [
         ("hashae.db.schema", "hashae.codes.pack", True),
         ("hashae.db.schema", "hashae.indexer", False),
-        ("hashae.indexer.bands", "hashae.images.decode", False),
+        ("hashae.indexer.pairs", "hashae.images.decode", False),
         ("hashae.indexer.collection", "hashae.images.decode", True),
         ("hashae.indexer.collection", "hashae.training.train", False),
         ("hashae.indexer.collection", "hashae.cli", False),

@@ -1,0 +1,274 @@
+"""Pairs and components: every engine and every plan against the full table of distances."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from hashae.errors import ConfigError, UnknownName
+from hashae.indexer import block_tables, components, pair_plan, pairs, pivots
+from hashae.indexer import compiled as compiled_module
+from hashae.indexer import nearest as nearest_module
+from hashae.indexer import scan as scan_module
+from hashae.indexer.block_tables import JoinCosts, choose_blocks, code_positions, pack, permute
+from hashae.indexer.compiled import has_numba
+from hashae.indexer.components import connected, run_all
+from hashae.indexer.pair_plan import COSTS, plan_join
+from hashae.indexer.pairs import near_pairs
+from hashae.indexer.pivots import nearest_pivots, pivot_lists, sampled_recall
+from hashae.indexer.rule import MatchRule
+from hashae.indexer.scan import as_rows
+from hashae.indexer.uniques import distinct
+
+ENGINES = [
+    "numpy",
+    pytest.param("faiss", marks=pytest.mark.skipif(not compiled_module.has_faiss(), reason="FAISS is not installed")),
+    pytest.param("compiled", marks=pytest.mark.skipif(not has_numba(), reason="numba is not installed")),
+]
+FREE = JoinCosts(row=0, pair=0, permute=0, call=0)
+DEAR = JoinCosts(row=1e9, pair=1e9, permute=1e9, call=1e9)
+
+
+def table(codes):
+    """Distances of all pairs, bit by bit."""
+    bits = np.unpackbits(codes, axis=1)
+    return (bits[:, None] != bits[None]).sum(axis=2)
+
+
+def components_of(linked):
+    """Smallest row of the component of each row, by growing."""
+    root = np.arange(len(linked))
+    while True:
+        grown = np.where(linked | np.eye(len(linked), dtype=bool), root, len(root)).min(axis=1)
+        if np.array_equal(grown, root):
+            return root
+        root = grown
+
+
+def some(kind, width, n=80, seed=0):
+    rng = np.random.default_rng([seed, width])
+    if kind == "random":
+        return rng.integers(0, 256, (n, width), dtype=np.uint8)
+    centres = rng.integers(0, 256, (n // 10, width), dtype=np.uint8)
+    codes = centres[rng.integers(0, len(centres), n)] ^ np.packbits(rng.random((n, width * 8)) < 0.04, axis=1)
+    if kind == "dead":
+        codes[:, : width // 2] = 0x5A
+    return codes
+
+
+@pytest.fixture(params=["tables", "everything", "small blocks"])
+def forced(request, monkeypatch):
+    """Make the planner take sorted tables, or compare everything; or cut all work into small pieces."""
+    if request.param == "everything":
+        monkeypatch.setattr(pair_plan, "COSTS", dict.fromkeys(COSTS, DEAR))
+        return
+    monkeypatch.setattr(pair_plan, "COSTS", dict.fromkeys(COSTS, FREE))
+    monkeypatch.setattr(block_tables, "MOST_TABLES", 12)
+    monkeypatch.setattr(block_tables, "MORE_BLOCKS", 2)
+    if request.param == "small blocks":
+        for module, name, value in (
+            (block_tables, "LONG", 5),
+            (block_tables, "CHUNK", 7),
+            (pairs, "LONG", 5),
+            (pairs, "ROOM", 9),
+            (pairs, "SKIPPED", 2),
+            (pairs, "BUDGET", 50),
+            (pairs, "DEEPEST", 1),
+            (components, "LONG", 5),
+            (components, "SKIPPED", 2),
+            (components, "BUDGET", 50),
+            (components, "DEEPEST", 1),
+            (components, "THREADS_FROM", 0),
+            (scan_module, "BLOCK", 20),
+            (nearest_module, "RESULTS", 20),
+            (nearest_module, "THREADS_FROM", 0),
+        ):
+            monkeypatch.setattr(module, name, value)
+
+
+@pytest.mark.usefixtures("forced")
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("width", [1, 8, 20, 40])
+@pytest.mark.parametrize("kind", ["random", "clustered", "dead"])
+def test_every_engine_finds_each_pair_once(kind, width, engine):
+    codes = some(kind, width)
+    apart = table(codes)
+    for limit in (0, 3, 3 * width):
+        a, b = np.nonzero(np.triu(apart <= limit, 1))
+        expected = list(zip(a.tolist(), b.tolist(), apart[a, b].tolist(), strict=True))
+        for border in (0, 30):
+            blocks = list(near_pairs(codes, limit, border=border, engine=engine, threads=2))
+            found = [pair for block in blocks for pair in zip(*(part.tolist() for part in block), strict=True)]
+            assert sorted(found) == [p for p in expected if not border or p[0] < border <= p[1]]
+
+
+@pytest.mark.usefixtures("forced")
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("kind", ["random", "clustered"])
+def test_components_equal_the_table(kind, threads, engine):
+    for width in (8, 40):
+        codes = some(kind, width)
+        apart = table(codes)
+        for radius, margins in ((0, np.zeros(80)), (3, np.resize([0, 1.5, 4], 80)), (width, np.zeros(80))):
+            rule = MatchRule(radius, margins.astype(float))
+            linked = apart <= radius + (rule.margins[:, None] + rule.margins) / 2
+            found = connected(codes, rule, threads=threads, engine=engine)
+            assert np.array_equal(found, components_of(linked))
+
+
+def test_the_planner_takes_tables_while_they_pay():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 256, (50_000, 8), dtype=np.uint8)
+    for radius, tables in ((0, True), (2, True), (4, True), (24, False)):
+        plan = plan_join(as_rows(codes), 8, radius, engine="numpy")
+        assert (plan.blocks is not None) == tables
+        assert ("tables of" in plan.why) == tables
+
+
+def test_dead_bits_are_dealt_evenly_and_left_out_of_keys():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 256, (30_000, 8), dtype=np.uint8)
+    healthy = choose_blocks(as_rows(codes), 8, 4, COSTS["numpy"])
+    assert healthy.order is None
+    codes[:, 2:5] = 0x5A
+    plan = choose_blocks(as_rows(codes), 8, 4, COSTS["numpy"])
+    dead = set(code_positions(8)[np.argsort(table_of_bits(codes).std(axis=0), kind="stable")[:24]].tolist())
+    counts = [len(dead & set(plan.order[block].tolist())) for block in plan.blocks]
+    assert sum(counts) == 24
+    assert max(counts) - min(counts) <= 2
+    assert plan.cost < 6 * healthy.cost
+    values = np.empty(len(codes), np.uint64)
+    pack(permute(as_rows(codes), plan.order), plan.tables[0], values)
+    assert len(np.unique(values >> np.uint64(64 - plan.tables[0].key_bits))) > 1000
+
+
+def table_of_bits(codes):
+    """Bits of each code in the order of `code_positions`."""
+    words = as_rows(codes)
+    return np.unpackbits(words.astype(">u8").view(np.uint8), axis=1)[:, code_positions(codes.shape[1])]
+
+
+@pytest.mark.parametrize("width", [1, 3, 8, 9, 20, 32, 40, 64])
+def test_a_permutation_keeps_distances_and_a_value_holds_the_bits_it_says(width):
+    rng = np.random.default_rng(width)
+    codes = rng.integers(0, 256, (40, width), dtype=np.uint8)
+    order = rng.permutation(code_positions(width))
+    assert len(set(order.tolist())) == width * 8
+    words = permute(as_rows(codes), order)
+    assert np.array_equal(np.bitwise_count(words[:, None] ^ words[None]).sum(axis=2), table(codes))
+    bits = np.unpackbits(words.astype(">u8").view(np.uint8), axis=1)[:, : width * 8]
+    blocks = np.array_split(np.arange(width * 8), 5)
+    for made in block_tables._tables(blocks, [len(block) for block in blocks], 2, 6):
+        values = np.empty(40, np.uint64)
+        pack(words, made, values)
+        shown = np.unpackbits(values.astype(">u8").view(np.uint8).reshape(40, 8), axis=1)
+        keys = np.concatenate([blocks[block] for block in np.flatnonzero(made.chosen)])
+        if made.key_bits == len(keys):
+            assert np.array_equal(shown[:, : made.key_bits], bits[:, keys])
+        assert np.array_equal(values & np.uint64(63), np.arange(40))
+        assert made.key_bits <= 58
+
+
+def test_costs_decide_the_number_of_blocks():
+    codes = np.random.default_rng(0).integers(0, 256, (20_000, 8), dtype=np.uint8)
+    dear_rows = choose_blocks(as_rows(codes), 8, 3, JoinCosts(row=1000, pair=0.1, permute=0, call=0))
+    dear_pairs = choose_blocks(as_rows(codes), 8, 3, JoinCosts(row=1, pair=1000, permute=0, call=0))
+    assert len(dear_rows.blocks) == 4
+    assert len(dear_pairs.blocks) > 4
+
+
+@pytest.mark.parametrize("width", [1, 8, 9, 32])
+def test_equal_codes_get_one_number(width):
+    rng = np.random.default_rng(width)
+    codes = rng.integers(0, 3, (300, width), dtype=np.uint8)
+    codes[::3] = codes[0]
+    for margins in (np.zeros(300), rng.integers(0, 2, 300).astype(float)):
+        node, first = distinct(codes, margins)
+        seen = {}
+        for row, key in enumerate(zip(map(bytes, codes), margins.tolist(), strict=True)):
+            assert node[row] == seen.setdefault(key, len(seen))
+        assert first.tolist() == sorted(first.tolist())
+        assert np.array_equal(node[first], np.arange(len(seen)))
+    none = distinct(codes[:0], np.empty(0))
+    assert [len(part) for part in none] == [0, 0]
+
+
+def test_codes_of_one_mixture_are_still_told_apart(monkeypatch):
+    from hashae.indexer import uniques
+
+    monkeypatch.setattr(uniques, "_mixed", lambda columns: np.zeros(len(columns[0]), np.uint64))
+    codes = np.resize(np.arange(7, dtype=np.uint8), (50, 16)).copy()
+    codes[:, 8:] = (np.arange(50) % 5)[:, None]
+    node, first = distinct(codes, np.zeros(50))
+    assert len(first) == len({bytes(code) for code in codes})
+    assert all(bytes(codes[first[node[row]]]) == bytes(codes[row]) for row in range(50))
+
+
+@pytest.mark.parametrize("engine", ENGINES[::2])
+def test_pivot_lists_find_most_pairs_and_invent_none(engine, monkeypatch):
+    monkeypatch.setattr(pivots, "LIST", 25)
+    monkeypatch.setattr(pivots, "LISTS", 4)
+    codes = some("clustered", 32, n=400)
+    rule = MatchRule(24, np.resize([0.0, 4.0], 400))
+    exact = connected(codes, rule, engine=engine)
+    monkeypatch.setattr(pair_plan, "COSTS", dict.fromkeys(COSTS, DEAR))
+    found = connected(codes, rule, engine=engine, method="approximate", threads=2)
+    assert np.array_equal(exact[found], exact)  # never joined but what matches joins
+    joined, total = sampled_recall(as_rows(codes), rule, found)
+    linked = table(codes) <= 24 + (rule.margins[:, None] + rule.margins) / 2
+    assert total == linked.sum() - 400  # all rows are in the sample
+    assert joined == (linked & (found[:, None] == found)).sum() - 400
+    assert 0.9 < joined / total <= 1
+    assert np.array_equal(found, connected(codes, rule, engine="numpy", method="approximate"))
+
+
+@pytest.mark.skipif(not has_numba(), reason="numba is not installed")
+@pytest.mark.parametrize("width", [8, 16, 32, 64])
+def test_the_nearest_pivots_are_the_same_for_both_engines(width):
+    codes = some("clustered", width, n=300)
+    words, drawn = as_rows(codes), as_rows(some("random", width, n=37))
+    for count in (1, 5, 37):
+        numbers = nearest_pivots(words, drawn, count, compiled=True)
+        assert np.array_equal(np.sort(nearest_pivots(words, drawn, count, compiled=False), axis=1), numbers)
+    lists = list(pivot_lists(words, compiled=False))
+    assert all((rows[1:] > rows[:-1]).all() for rows in lists)
+
+
+def test_an_interruption_leaves_no_thread_behind():
+    import threading
+
+    started = []
+
+    def task(part):
+        started.append(part)
+        if part == 2:
+            raise KeyboardInterrupt
+        return 1.0
+
+    before = threading.active_count()
+    for threads in (1, 2):
+        started.clear()
+        with pytest.raises(KeyboardInterrupt):
+            run_all(task, range(1000), threads, 1000, None)
+        assert threading.active_count() == before
+        assert len(started) < 1000
+    told = []
+    run_all(lambda part: 2.0, range(5), 2, 10, lambda *step: told.append(step))
+    assert told == [(2, 10), (4, 10), (6, 10), (8, 10), (10, 10)]
+    assert all(later > earlier for earlier, later in pairwise(told))
+
+
+def test_engines_that_are_not_there_are_refused(monkeypatch):
+    words = as_rows(some("random", 8))
+    monkeypatch.setattr(pair_plan, "has_faiss", lambda: False)
+    monkeypatch.setattr(pair_plan, "loops", lambda _: None)
+    with pytest.raises(ConfigError, match="engine 'faiss' needs FAISS, which is not installed; install faiss-cpu"):
+        plan_join(words, 8, 3, engine="faiss")
+    with pytest.raises(ConfigError, match=r"engine 'compiled' needs numba, .* run: pip install 'hashae\[fast\]'"):
+        plan_join(words, 8, 3, engine="compiled")
+    with pytest.raises(UnknownName, match="unknown engine 'gpu'; expected auto or one of compiled, faiss, numpy"):
+        plan_join(words, 8, 3, engine="gpu")
+    monkeypatch.setattr(pair_plan, "COMPILED_FROM", 0)
+    monkeypatch.setattr(pair_plan, "FAISS_FROM", 0)
+    assert plan_join(words, 8, 3).engine == "numpy"
