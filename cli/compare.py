@@ -101,6 +101,7 @@ def compare(
     try:
         from hashae.comparison import compare as run_comparison
         from hashae.comparison import load_data, parse_variants
+        from hashae.comparison.run import NO_LIMIT
         from hashae.comparison.table import to_csv
     except ModuleNotFoundError as error:
         raise MissingDependency(f"comparing ({error.name} is missing)", "train") from error
@@ -118,7 +119,9 @@ def compare(
             if report is None:
                 progress.update(variant, 0, None)
             else:
-                progress.update(variant, report.step, report.steps, f"loss {report.loss:.3f}")
+                # Until the first steps are timed, their number is not known.
+                total = report.steps if report.steps < NO_LIMIT else None
+                progress.update(variant, report.step, total, f"loss {report.loss:.3f}")
 
         result = run_comparison(
             loaded,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -98,8 +99,8 @@ def train(
     check_folder(folder)
     if resume and run is None:
         raise click.UsageError("--resume needs --run, the folder with the checkpoint")
-    chosen = {name: value for name, value in (("model", model), ("bits", bits), ("trunk", trunk)) if value is not None}
-    chosen |= dict(parse_setting(text) for text in settings if parse_setting(text)[0] not in chosen)
+    chosen: dict[str, Any] = dict(parse_setting(text) for text in settings)
+    chosen |= {name: value for name, value in (("model", model), ("bits", bits), ("trunk", trunk)) if value is not None}
     if start is not None and (chosen or canonical is not None):
         raise click.UsageError("--from brings its own --model, --bits, --trunk, --set and --canonical; leave them out")
     for target in (output, weights):

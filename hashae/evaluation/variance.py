@@ -40,7 +40,8 @@ def variance_images(
     """
     s = deviations(images, low, high)
     pixels = 255 * (0.5 + s * rng.standard_normal(s.shape, dtype=np.float32))
-    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    return levels
 
 
 def best_gate(deviation: NDArray[np.float32], noise: float) -> NDArray[np.float32]:
