@@ -365,3 +365,22 @@ def test_replacing_keeps_links_and_permissions(tmp_path):
 )
 def test_human_size(size, words):
     assert human_size(size) == words
+
+
+def test_what_a_person_decided_is_told(page):
+    quiet = page(SAMPLE).text
+    assert "Left out" not in quiet
+    assert "Kept apart" not in quiet
+    stays = dataclasses.replace(image(2), protected=True)
+    told = page(report(group(1, image(1), stays), keep_rules=("pixels", "size"), ignored=1, separated=2)).text
+    for words in ("pixels, then size", "1 group that you said to ignore", "2 pairs that you said are no duplicates"):
+        assert words in told
+    assert told.count("; stays as well") == 1
+
+
+def test_what_must_stay_is_no_spare_image():
+    whole = report(group(1, image(1, size=10), dataclasses.replace(image(2, size=5), protected=True)))
+    assert (whole.duplicates, whole.bytes_to_free, whole.by_tier()["bytes"]["images"]) == (1, 10, 1)
+    values = whole.to_dict()
+    assert [one["protected"] for one in values["groups"][0]["images"]] == [False, False, True]
+    assert (values["summary"]["ignored"], values["summary"]["separated"], values["keep_rules"]) == (0, 0, ())
