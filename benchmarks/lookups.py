@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from hashae.codes import Codes, keys
 from hashae.db import open_database
 from hashae.db.band_triggers import TRIGGERS
+from hashae.db.session import MAPPED
 from hashae.indexer.ledger import FileState, Ledger, ReadImage
 from hashae.indexer.lookups import BY_KEYS, EXACT, find_code, find_codes
 from hashae.indexer.stored_bands import StoredBands
@@ -45,7 +46,7 @@ Table = dict[str, Any]
 def raw_connection(path: Path) -> sqlite3.Connection:
     """Open the file with sqlite3 alone, with the settings that hashae uses."""
     connection = sqlite3.connect(path, isolation_level=None)
-    for pragma in ("synchronous = NORMAL", "cache_size = -65536", "temp_store = MEMORY"):
+    for pragma in ("synchronous = NORMAL", "cache_size = -65536", "temp_store = MEMORY", f"mmap_size = {MAPPED}"):
         connection.execute(f"PRAGMA {pragma}")
     return connection
 
@@ -150,9 +151,9 @@ def measure_radius(path: Path, codes: Codes, radii: Sequence[int]) -> list[Table
             )
             by_flips = flips["flips"]
             for q in range(20):
-                found = {match.id for match in bands.within(blobs[q], radius).matches}
+                found = {match.id for match in bands.within(blobs[q], radius)}
                 assert found == set(look_up_flips(raw, masks, at[q])), "the two methods differ"
-        read = [bands.within(blobs[q], radius) for q in range(20)]
+        read = [bands.measured(blobs[q], radius) for q in range(20)]
         rows.append(
             {"codes": len(codes), "bits": bits, "radius": radius, "bands µs": times["bands"] * 1e6}
             | {"flips µs": by_flips * 1e6, "ratio": by_flips / times["bands"], "look-ups": read[0].probes}

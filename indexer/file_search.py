@@ -80,7 +80,7 @@ class FileSearch:
         cost, load = CALL + probes * PROBE + candidates * CANDIDATE, images * LOAD
         if cost > load:
             return None
-        answer = bands.within(code, radius)
+        answer = bands.measured(code, radius)
         why = (
             f"bands in the file: {probes:,} look-ups and about {candidates:,.0f} keys to read, expected to take "
             f"{cost / 1e6:,.1f} ms; reading all codes first would take about {load / 1e6:,.0f} ms"

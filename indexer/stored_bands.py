@@ -12,11 +12,12 @@ Two codes differ in at least as many bits as their keys: what is within a radius
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import comb
 from time import perf_counter
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,11 @@ FEW = 1024
 """Most slots that are handed over one by one, and most candidates that Python counts without numpy."""
 
 UNSIGNED = (1 << KEY_BITS) - 1
+
+KEPT = 8
+"""Radii of which the flips are kept: a caller who tries radii must not fill the memory."""
+
+SlotPlan: TypeAlias = list[tuple[int, int, list[int] | NDArray[np.int64]]]
 
 _BY_LIST = 'SELECT image, "key" FROM bands WHERE encoder = ?1 AND slot IN ({})'
 _BY_JSON = (
@@ -97,11 +103,12 @@ class StoredBands:
 
     def __init__(self, database: Database, encoder: int, bits: int) -> None:
         self._database, self._encoder, self._bits = database, encoder, bits
-        self._masks: tuple[tuple[int, int], ...] = ()
+        self._masks: list[tuple[int, int]] = []
+        self._plans: dict[int, SlotPlan] = {}
         self._shares: list[float] = []
 
-    def within(self, code: bytes, radius: int) -> StoredAnswer:
-        """Find every present image whose code is at most `radius` bits from `code`.
+    def within(self, code: bytes, radius: int) -> list[Match]:
+        """Find every present image whose code is at most `radius` bits from `code`, ordered by (distance, id).
 
         Parameters
         ----------
@@ -115,14 +122,12 @@ class StoredBands:
         CollectionError
             If the file cannot be read.
         """
+        return self._search(code, radius)[0]
+
+    def measured(self, code: bytes, radius: int) -> StoredAnswer:
+        """Answer :meth:`within` and tell what it took."""
         start = perf_counter()
-        probes, rows, present = self._candidates(code, min(radius, KEY_BITS, self._bits))
-        if self._bits > KEY_BITS:
-            matches = self._near_codes(code, radius, {other for _, other in near_keys(key_of(code), radius, rows)})
-        else:
-            matches = self._near_images(key_of(code), dict(near_keys(key_of(code), radius, rows)), present)
-        matches.sort()
-        return StoredAnswer(matches, probes, len(rows), perf_counter() - start)
+        return StoredAnswer(*self._search(code, radius), perf_counter() - start)
 
     def images(self) -> int:
         """Return about how many images there are: the largest id, for counting would read them all."""
@@ -149,24 +154,45 @@ class StoredBands:
             candidates += images * (share + (slots - 1) * (share / 2**width) ** 0.5)
         return probes, min(candidates, BANDS * images) + self._waiting(images)
 
-    def _candidates(self, code: bytes, radius: int) -> tuple[int, list[tuple[int, int]], bool]:
-        """Return the number of slots looked up, (image, key) of every code in them, and if all images are present."""
-        key = key_of(code)
+    def _search(self, code: bytes, radius: int) -> tuple[list[Match], int, int]:
+        """Return matches, number of slots looked up and of keys read."""
+        key, reach = key_of(code), min(radius, KEY_BITS, self._bits)
+        slots, rows, here = self._candidates(key, reach)
+        if self._bits > KEY_BITS:
+            matches = self._near_codes(code, radius, {other for _, other in near_keys(key, radius, rows)})
+        else:
+            near = dict(near_keys(key, radius, rows))
+            if not here:
+                self._drop_missing(near)
+            matches = [Match(((other ^ key) & UNSIGNED).bit_count(), image) for image, other in near.items()]
+        if len(matches) > 1:
+            matches.sort()
+        return matches, slots, len(rows)
+
+    def _candidates(self, key: int, radius: int) -> tuple[int, list[tuple[int, int]], bool]:
+        """Return the number of slots looked up, (image, key) of every code in them, and if all images are here."""
         if not self._masks:
             self._read_masks()
         while True:
-            slots = slots_of(key, self._masks, radius)
-            present = len(slots) <= BANDS and self._bits <= KEY_BITS
+            slots = slots_of(key, self._plan(radius))
+            here = len(slots) <= BANDS and self._bits <= KEY_BITS
             if len(slots) <= FEW:
-                statement = _by_unions(len(slots)) if present else _by_list(len(slots))
+                statement = _by_unions(len(slots)) if here else _by_list(len(slots))
                 rows = self._database.look_up(statement, (self._encoder, *slots))
             else:
                 rows = self._database.look_up(_BY_JSON + _AND_THE_REST, (self._encoder, json.dumps(slots)))
-            masks = tuple(rows[-BANDS:])
-            if masks == self._masks:
+            if rows[-BANDS:] == self._masks:
                 del rows[-BANDS:]
-                return len(slots), rows, present
+                return len(slots), rows, here
             self._read_masks()  # the bits were dealt anew meanwhile
+
+    def _plan(self, radius: int) -> SlotPlan:
+        """Return mask, offset and flips of each band that a search looks at; that of the last few radii is kept."""
+        if radius not in self._plans:
+            while len(self._plans) >= KEPT:
+                del self._plans[next(iter(self._plans))]
+            self._plans[radius] = slot_plan(self._masks, radius)
+        return self._plans[radius]
 
     def _waiting(self, most: int) -> int:
         """Count the codes that wait for their rows: each search reads them all."""
@@ -177,15 +203,13 @@ class StoredBands:
         query = "SELECT band, mask, share FROM band_masks WHERE encoder = ? ORDER BY band"
         rows = self._database.look_up(query, (self._encoder,))
         assert len(rows) == BANDS, f"encoder {self._encoder} has {len(rows)} bands"
-        self._masks, self._shares = tuple(row[:2] for row in rows), [row[2] for row in rows]
+        self._masks, self._shares = [row[:2] for row in rows], [row[2] for row in rows]
+        self._plans.clear()
 
-    def _near_images(self, key: int, near: dict[int, int], present: bool) -> list[Match]:
-        """Return the present ones among images with near keys, for codes that are all key."""
-        if not present:
-            for rows in look_up_many(self._database, _MISSING, (), list(near)):
-                for (id_,) in rows:
-                    del near[id_]
-        return [Match(((other ^ key) & UNSIGNED).bit_count(), image) for image, other in near.items()]
+    def _drop_missing(self, near: dict[int, int]) -> None:
+        for rows in look_up_many(self._database, _MISSING, (), list(near)):
+            for (id_,) in rows:
+                del near[id_]
 
     def _near_codes(self, code: bytes, radius: int, near: set[int]) -> list[Match]:
         """Return the present images with one of some near keys that are near by the whole code, too."""
@@ -196,7 +220,7 @@ class StoredBands:
         return found
 
 
-def probing(masks: tuple[tuple[int, int], ...], radius: int) -> list[Band]:
+def probing(masks: Sequence[tuple[int, int]], radius: int) -> list[Band]:
     """Return which bands are searched and how far, for an exact answer within `radius`."""
     level, rest = divmod(radius, BANDS)
     levels = [(number, mask, level if number <= rest else level - 1) for number, mask in masks]
@@ -205,33 +229,29 @@ def probing(masks: tuple[tuple[int, int], ...], radius: int) -> list[Band]:
     ]
 
 
-def slots_of(key: int, masks: tuple[tuple[int, int], ...], radius: int) -> list[int]:
-    """Return every slot in which a key within `radius` of `key` may lie.
+def slot_plan(masks: Sequence[tuple[int, int]], radius: int) -> SlotPlan:
+    """Return (mask, offset, flips) of each band that a search within `radius` looks at; few flips are a list."""
+    bands = probing(masks, radius)
+    arrays = [(band.mask, band.number * SLOTS, flips_within(band.mask, band.level)) for band in bands]
+    few = sum(len(flips) for _, _, flips in arrays) <= FEW
+    return [(mask, offset, flips.tolist() if few else flips) for mask, offset, flips in arrays]
+
+
+def slots_of(key: int, plan: SlotPlan) -> list[int]:
+    """Return every slot in which a key may lie that is as near to `key` as a plan was made for.
 
     Examples
     --------
-    >>> slots_of(0b1011, ((0, 0b0011), (1, 0b1100), (2, 0)), radius=2)  # each band as it is
+    >>> slots_of(0b1011, slot_plan([(0, 0b0011), (1, 0b1100), (2, 0)], radius=2))  # each band as it is
     [3, 402653197, 805306378]
     """
-    plan = _slot_plan(masks, radius)
-    if isinstance(plan, list):
-        return [((key & mask) ^ flip) % SLOTS + offset for mask, offset, flips in plan for flip in flips]
     slots: list[int] = []
     for mask, offset, flips in plan:
-        slots += (((key & mask) ^ flips) % SLOTS + offset).tolist()
+        if isinstance(flips, list):
+            slots += [((key & mask) ^ flip) % SLOTS + offset for flip in flips]
+        else:
+            slots += (((key & mask) ^ flips) % SLOTS + offset).tolist()
     return slots
-
-
-@lru_cache(maxsize=32)
-def _slot_plan(
-    masks: tuple[tuple[int, int], ...], radius: int
-) -> list[tuple[int, int, list[int]]] | tuple[tuple[int, int, NDArray[np.int64]], ...]:
-    """Return mask, offset and flips of each band: lists if there are few, else arrays."""
-    bands = probing(masks, radius)
-    arrays = tuple((band.mask, band.number * SLOTS, flips_within(band.mask, band.level)) for band in bands)
-    if sum(len(flips) for _, _, flips in arrays) > FEW:
-        return arrays
-    return [(mask, offset, flips.tolist()) for mask, offset, flips in arrays]
 
 
 def flips_within(mask: int, level: int) -> NDArray[np.int64]:

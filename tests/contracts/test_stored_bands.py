@@ -14,7 +14,7 @@ from hashae.indexer.band_rows import ENOUGH, masks_by, share, write_rows
 from hashae.indexer.file_search import FileSearch
 from hashae.indexer.index import HashIndex
 from hashae.indexer.lookups import BY_KEYS, EXACT, find_code, find_codes, key_of
-from hashae.indexer.stored_bands import StoredBands, flips_within, probing, slots_of
+from hashae.indexer.stored_bands import StoredBands, flips_within, probing, slot_plan, slots_of
 
 WIDTHS = (8, 24, 64, 72, 256)
 IMAGE = {"size": 1, "mtime_ns": 1, "content": b"c", "width": 1, "height": 1, "format": "PNG"}
@@ -99,7 +99,7 @@ def test_the_file_answers_as_memory_and_brute_force_do(database, rng, bits, wait
     for query in queries:
         for radius in range(min(bits, 8) + 1):
             found = bands.within(query.tobytes(), radius)
-            assert pairs(found.matches) == oracle(ids, values, query, radius) == pairs(index.within(query, radius))
+            assert pairs(found) == oracle(ids, values, query, radius) == pairs(index.within(query, radius))
         assert pairs(find_code(database, 2, query.tobytes())) == oracle(ids, values, query, 0)
     many = find_codes(database, 2, queries)
     assert many == [[id_ for _, id_ in oracle(ids, values, query, 0)] for query in queries]
@@ -109,33 +109,31 @@ def test_the_file_answers_as_memory_and_brute_force_do(database, rng, bits, wait
 def test_wide_radii_hand_their_slots_over_as_json_and_count_with_numpy(database, rng, bits, monkeypatch):
     ids, values = filled(database, bits, rng)
     monkeypatch.setattr(stored_bands, "FEW", 20)
-    stored_bands._slot_plan.cache_clear()
     bands = StoredBands(database, 2, bits)
     for radius in (2, 5, 7, 8) if bits > 8 else (2, 8):
         found = bands.within(values[7].tobytes(), radius)
-        assert pairs(found.matches) == oracle(ids, values, values[7], radius)
-    stored_bands._slot_plan.cache_clear()
+        assert pairs(found) == oracle(ids, values, values[7], radius)
 
 
 def test_every_image_is_within_a_radius_of_all_bits(database, rng):
     ids, values = filled(database, 8, rng)
     found = StoredBands(database, 2, 8).within(values[0].tobytes(), 8)
-    assert sorted(match.id for match in found.matches) == ids.tolist()
+    assert sorted(match.id for match in found) == ids.tolist()
 
 
 def test_counts_say_what_was_read(database, rng):
     _, values = filled(database, 64, rng)
     bands = StoredBands(database, 2, 64)
-    assert [bands.within(values[0].tobytes(), radius).probes for radius in range(6)] == [1, 2, 3, 24, 45, 67]
-    assert bands.within(values[0].tobytes(), 0).candidates >= 1
+    assert [bands.measured(values[0].tobytes(), radius).probes for radius in range(6)] == [1, 2, 3, 24, 45, 67]
+    assert bands.measured(values[0].tobytes(), 0).candidates >= 1
     for radius in range(9):
-        assert bands.expect(radius, 400)[0] == bands.within(values[0].tobytes(), radius).probes
+        assert bands.expect(radius, 400)[0] == bands.measured(values[0].tobytes(), radius).probes
 
 
 def test_bits_dealt_anew_by_another_process_are_noticed(database, rng):
     ids, values = filled(database, 64, rng)
     bands = StoredBands(database, 2, 64)
-    assert bands.within(values[0].tobytes(), 2).matches
+    assert bands.within(values[0].tobytes(), 2)
     other = open_database(database.path)
     with other.write() as connection:
         before = connection.execute(select(band_masks.c.mask).where(band_masks.c.encoder == 2)).scalars().all()
@@ -148,7 +146,7 @@ def test_bits_dealt_anew_by_another_process_are_noticed(database, rng):
     other.close()
     for radius in range(6):
         found = bands.within(values[0].tobytes(), radius)
-        assert pairs(found.matches) == oracle(ids, values, values[0], radius)
+        assert pairs(found) == oracle(ids, values, values[0], radius)
 
 
 # --- statements ---------------------------------------------------------------------------------------------------
@@ -198,12 +196,12 @@ def test_a_new_encoder_has_three_bands_that_hold_each_bit_of_the_key_once(databa
 
 def test_sql_and_python_agree_on_slots(database, rng):
     filled(database, 64, rng)
-    masks = tuple(database.look_up("SELECT band, mask FROM band_masks WHERE encoder = 2", ()))
+    masks = list(database.look_up("SELECT band, mask FROM band_masks WHERE encoder = 2", ()))
     rows = database.look_up("SELECT key, slot FROM bands WHERE encoder = 2", ())
     assert any(key < 0 for key, _ in rows)
     assert len(rows) == BANDS * 400
     for key, slot in rows:
-        assert slot in slots_of(key, masks, 2)
+        assert slot in slots_of(key, slot_plan(masks, 2))
         assert 0 <= slot < BANDS * SLOTS < 2**31
 
 
@@ -264,7 +262,7 @@ def test_dead_and_copied_bits_are_spread_and_the_rows_written_anew(database, rng
     ids = np.arange(1, len(values) + 1)
     for radius in (0, 2, 4):
         found = bands.within(values[half].tobytes(), radius)
-        assert pairs(found.matches) == oracle(ids, values, values[half], radius)
+        assert pairs(found) == oracle(ids, values, values[half], radius)
 
 
 def test_even_bits_stay_as_they_are(database, rng):

@@ -15,7 +15,7 @@ from hashae.db.schema import band_masks, bands, codes, collections, encoders, pe
 from hashae.indexer import band_rows
 from hashae.indexer.ledger import FailedFile, FileState, Ledger, ReadImage, SameFile
 from hashae.indexer.sources import SourceBook
-from hashae.indexer.stored_bands import slots_of
+from hashae.indexer.stored_bands import slot_plan, slots_of
 
 NAMES = [f"{letter}/{number}" for letter in "ab" for number in range(4)]
 OPERATIONS = st.one_of(
@@ -46,7 +46,7 @@ def in_step(database):
         (encoder, slot, image, key)
         for encoder, image, key in coded
         if (encoder, image) not in waiting
-        for slot in slots_of(key, tuple(masks[encoder]), BANDS - 1)
+        for slot in slots_of(key, slot_plan(masks[encoder], BANDS - 1))
     ]
     assert sorted(rows) == sorted(expected)
     return len(waiting)
