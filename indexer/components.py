@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from hashae.codes import Codes
 from hashae.errors import UnknownName
+from hashae.indexer.approximate import Recall
 from hashae.indexer.block_tables import LONG, Table, permute
 from hashae.indexer.compiled import loops
 from hashae.indexer.pair_plan import JoinPlan, plan_join
 from hashae.indexer.pairs import BUDGET, DEEPEST, SKIPPED, near_pairs, padded_columns
-from hashae.indexer.pivots import pivot_lists
+from hashae.indexer.pivots import pivot_lists, sampled_recall
 from hashae.indexer.rule import MatchRule
 from hashae.indexer.scan import Words, as_rows
 
@@ -29,7 +30,9 @@ THREADS_FROM = 50_000_000
 """Expected nanoseconds below which starting threads does not pay."""
 
 
-METHODS = ("exact", "approximate")
+METHODS = ("auto", "exact", "approximate")
+EXACT_UP_TO = 1_000_000
+"""Codes up to which everything is compared with everything; above, ``auto`` compares what is near a common pivot."""
 
 
 def connected(
@@ -40,6 +43,7 @@ def connected(
     engine: str = "auto",
     method: str = "exact",
     on_step: Report | None = None,
+    on_recall: Callable[[Recall], None] | None = None,
 ) -> NDArray[np.int64]:
     """Return for each code the smallest row of its connected component.
 
@@ -54,9 +58,12 @@ def connected(
     engine
         See :func:`hashae.indexer.pair_plan.plan_join`.
     method
-        ``exact``, or ``approximate``: only codes near a common pivot are compared (:mod:`hashae.indexer.pivots`).
+        ``exact``; ``approximate``: only codes near a common pivot are compared (:mod:`hashae.indexer.pivots`); or
+        ``auto``: approximate above `EXACT_UP_TO` codes. Where sorted tables are fast, all are exact.
     on_step
         Told how far the search is.
+    on_recall
+        Told what an approximate search found of the matching pairs, measured on a sample.
 
     Raises
     ------
@@ -71,13 +78,35 @@ def connected(
         return np.arange(len(codes))
     limit = rule.largest(8 * width)
     plan = plan_join(words, width, limit, engine=engine)
-    exact = method == "exact" or plan.blocks is not None  # sorted tables miss nothing and take no longer
-    if plan.engine == "compiled":
-        joiner = _Joiner(words, width, rule, limit, plan, threads, on_step)
-        return (joiner.run() if exact else joiner.run_lists()).astype(np.int64)
+    compiled = plan.engine == "compiled"
+    affordable = method == "exact" or (method == "auto" and len(codes) <= EXACT_UP_TO)
+    if affordable or plan.blocks is not None:
+        if compiled:
+            return _Joiner(words, width, rule, limit, plan, threads, on_step).run().astype(np.int64)
+        return _unite_pairs(codes, rule, [None], limit, engine, threads)
+    if compiled:
+        words, _ = padded_columns(words, 1)
+        root = _Joiner(words, width, rule, limit, plan, threads, on_step).run_lists().astype(np.int64)
+    else:
+        root = _unite_pairs(codes, rule, pivot_lists(words, compiled=False), limit, engine, threads)
+    if on_recall:
+        on_recall(sampled_recall(words, rule, root, compiled=compiled))
+    return root
+
+
+def _unite_pairs(
+    codes: Codes,
+    rule: MatchRule,
+    lists: Iterable[NDArray[np.int64] | None],
+    limit: int,
+    engine: str,
+    threads: int,
+) -> NDArray[np.int64]:
+    """Return the root of each row, joining the pairs of each list of rows; None stands for all of them."""
     parent = np.arange(len(codes))
-    for rows in [None] if exact else pivot_lists(words, compiled=False):
-        for a, b, distance in near_pairs(codes if rows is None else codes[rows], limit, engine=engine, threads=threads):
+    for rows in lists:
+        part = codes if rows is None else codes[rows]
+        for a, b, distance in near_pairs(part, limit, engine=engine, threads=threads):
             left, right = (a, b) if rows is None else (rows[a], rows[b])
             linked = rule.linked(left, right, distance)
             unite(parent, left[linked], right[linked])
@@ -223,8 +252,7 @@ class _Joiner:
         self._compiled.unite_all(forest, rows, rows[inside])
 
     def _join_lists(self) -> None:
-        words, _ = padded_columns(self._words, 1)
-        lists = list(pivot_lists(words, compiled=True))
+        lists = list(pivot_lists(self._words, compiled=True))
 
         def join(rows: NDArray[np.int64]) -> float:
             forest, plan = self._idle.get(), JoinPlan(self._plan.engine, None, 0.0, "a list is small")

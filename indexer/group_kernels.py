@@ -90,6 +90,35 @@ def gain(
 
 
 @compiled
+def count_joined(
+    columns: Words,
+    query: Words,
+    margin: Number,
+    radius: Number,
+    margins: Margins,
+    root: NDArray[np.int64],
+    own: Number,
+    matching: NDArray[np.int64],
+) -> None:
+    """Add to ``matching[0]`` the columns that match a query, and to ``matching[1]`` those of them whose root is `own`.
+
+    Parameters are those of :func:`gain`; `root` is ``int64 (n,)``.
+    """
+    n, bits = len(margins), np.empty(PART, np.int64)
+    for start in range(0, n, PART):
+        count = min(PART, n - start)
+        write_distances(columns, start, count, query, bits)
+        near, tree = margins[start : start + count], root[start : start + count]
+        found, joined = np.int64(0), np.int64(0)
+        for i in range(count):
+            match = np.int64(bits[i] <= radius + (margin + near[i]) / 2)
+            found += match
+            joined += match * np.int64(tree[i] == own)
+        matching[0] += found
+        matching[1] += joined
+
+
+@compiled
 def farthest(columns: Words, stop: Number, query: Words) -> Number:
     """Return the largest distance of the columns below `stop` to a query."""
     most, bits = 0, np.empty(PART, np.int64)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hashae.codes import check_codes
+from hashae.indexer.approximate import Recall
 from hashae.indexer.compiled import loops
 from hashae.indexer.components import connected
 from hashae.indexer.linkage import check_linkage, cut
@@ -72,6 +73,7 @@ def find_groups(
     engine: str = "auto",
     method: str = "exact",
     on_progress: Report | None = None,
+    on_recall: Callable[[Recall], None] | None = None,
 ) -> list[CodeGroup]:
     """Group codes that lie within a radius of one another.
 
@@ -96,10 +98,13 @@ def find_groups(
     engine
         ``"auto"``, ``"compiled"`` (needs numba), ``"faiss"`` or ``"numpy"``.
     method
-        ``"exact"``, or ``"approximate"``: only codes near a common pivot are compared, see
-        :mod:`hashae.indexer.pivots`; much faster for millions of codes at wide radii, and some matches are missed.
+        ``"exact"``; ``"approximate"``: only codes near a common pivot are compared, see :mod:`hashae.indexer.pivots`,
+        which is much faster for millions of codes at wide radii, and misses some matches; ``"auto"``: approximate
+        above a million codes at radii that are too wide for sorted tables.
     on_progress
         Called with the stage and how far it is.
+    on_recall
+        Called after an approximate search with the share of matching pairs that it joined, measured on a sample.
 
     Returns
     -------
@@ -137,7 +142,9 @@ def find_groups(
     def told(stage: str) -> Callable[[int, int], None] | None:
         return None if on_progress is None else lambda done, total: on_progress(stage, done, total)
 
-    root = connected(codes, rule, threads=threads, engine=engine, method=method, on_step=told("compare"))
+    root = connected(
+        codes, rule, threads=threads, engine=engine, method=method, on_step=told("compare"), on_recall=on_recall
+    )
     label = cut(codes, weight, rule, root, linkage, engine=engine, on_step=told("group"))
     large = np.bincount(label, minlength=1).max(initial=0) > LARGE_FROM
     compiled = loops("group_kernels") if large and engine in ("auto", "compiled") else None

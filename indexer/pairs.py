@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from hashae.codes import Codes
 from hashae.indexer.block_tables import LONG, BlockPlan, Table, in_first_table, long_runs, pack, permute, run_pairs
 from hashae.indexer.compiled import loops
-from hashae.indexer.nearest import faiss_pairs
+from hashae.indexer.nearest import RESULTS, FlatIndex, faiss_pairs
 from hashae.indexer.pair_plan import JoinPlan, plan_join
-from hashae.indexer.scan import Pairs, Words, as_rows, scan_pairs
+from hashae.indexer.scan import Pairs, Words, as_rows, distances_between, scan_pairs
 
 ROOM = 1 << 16
 """Pairs in one block of the compiled loops, besides those of the longest run."""
@@ -50,9 +50,7 @@ def near_pairs(codes: Codes, limit: int, *, border: int = 0, engine: str = "auto
     words = as_rows(codes)
     plan = plan_join(words, codes.shape[1], limit, border=border, engine=engine)
     if plan.engine == "faiss":
-        for a, b, distance in faiss_pairs(codes, limit, threads):
-            keep = (a < border) != (b < border) if border else slice(None)
-            yield a[keep], b[keep], distance[keep]
+        yield from _faiss_across(codes, limit, border, threads) if border else faiss_pairs(codes, limit, threads)
     else:
         yield from _pairs_of(words, codes.shape[1], limit, plan, border, 0)
 
@@ -137,9 +135,24 @@ def _runs_compiled(
 
 
 def _scan(words: Words, limit: int, border: int) -> Iterator[Pairs]:
-    for a, b, distance in scan_pairs(np.ascontiguousarray(words).view(np.uint8), limit):
-        keep = (a < border) != (b < border) if border else slice(None)
-        yield a[keep], b[keep], distance[keep]
+    if not border:
+        yield from scan_pairs(np.ascontiguousarray(words).view(np.uint8), limit)
+        return
+    columns, height, width = np.ascontiguousarray(words[border:].T), 32, 1 << 14
+    for top in range(0, border, height):
+        rows = words[top : min(top + height, border)]
+        for left in range(0, columns.shape[1], width):
+            near = distances_between(rows, columns[:, left : left + width])
+            a, b = np.nonzero(near <= limit)
+            yield a + top, b + border + left, near[a, b].astype(np.int32)
+
+
+def _faiss_across(codes: Codes, limit: int, border: int, threads: int) -> Iterator[Pairs]:
+    others, step = FlatIndex(codes[border:], threads), max(1, RESULTS // (len(codes) - border))
+    for top in range(0, border, step):
+        hits = others.within(codes[top : min(top + step, border)], limit)
+        a = np.repeat(np.arange(len(hits.limits) - 1), np.diff(hits.limits)) + top
+        yield a, hits.rows + border, hits.distances.astype(np.int32)
 
 
 def padded_columns(words: Words, step: int) -> tuple[Words, Words]:

@@ -10,9 +10,11 @@ from hashae.indexer import block_tables, components, pair_plan, pairs, pivots
 from hashae.indexer import compiled as compiled_module
 from hashae.indexer import nearest as nearest_module
 from hashae.indexer import scan as scan_module
+from hashae.indexer.approximate import Recall
 from hashae.indexer.block_tables import JoinCosts, choose_blocks, code_positions, pack, permute
 from hashae.indexer.compiled import has_numba
 from hashae.indexer.components import connected, run_all
+from hashae.indexer.cross import best_matches
 from hashae.indexer.pair_plan import COSTS, plan_join
 from hashae.indexer.pairs import near_pairs
 from hashae.indexer.pivots import nearest_pivots, pivot_lists, sampled_recall
@@ -215,12 +217,36 @@ def test_pivot_lists_find_most_pairs_and_invent_none(engine, monkeypatch):
     monkeypatch.setattr(pair_plan, "COSTS", dict.fromkeys(COSTS, DEAR))
     found = connected(codes, rule, engine=engine, method="approximate", threads=2)
     assert np.array_equal(exact[found], exact)  # never joined but what matches joins
-    joined, total = sampled_recall(as_rows(codes), rule, found)
+    told = []
+    assert np.array_equal(found, connected(codes, rule, engine=engine, method="approximate", on_recall=told.append))
     linked = table(codes) <= 24 + (rule.margins[:, None] + rule.margins) / 2
-    assert total == linked.sum() - 400  # all rows are in the sample
-    assert joined == (linked & (found[:, None] == found)).sum() - 400
-    assert 0.9 < joined / total <= 1
+    joined, total = (linked & (found[:, None] == found)).sum() - 400, linked.sum() - 400
+    assert told == [Recall("approximate", joined / total, 400, total)]  # all rows are in the sample
+    assert 0.9 < told[0].recall <= 1
+    assert sampled_recall(as_rows(codes[:1]), rule.of(np.arange(1)), found[:1], compiled=False).recall is None
     assert np.array_equal(found, connected(codes, rule, engine="numpy", method="approximate"))
+
+
+@pytest.mark.usefixtures("forced")
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("width", [8, 32, 40])
+def test_the_best_match_of_another_set(width, engine):
+    rng = np.random.default_rng(width)
+    codes = some("clustered", width, n=200)
+    codes[150:160] = codes[:10]
+    mine, others = codes[:80], codes[80:]
+    for radius, levels in ((0, [0]), (3, [0, 1.5, 6]), (width, [0, width])):
+        margins = rng.choice(levels, 200).astype(float)
+        found = best_matches(mine, others, radius, margins[:80], margins[80:], engine=engine, threads=2)
+        apart = table(codes)[:80, 80:]
+        linked = apart <= radius + (margins[:80, None] + margins[None, 80:]) / 2
+        expected = np.where(linked.any(axis=1), np.where(linked, apart, 10**6).argmin(axis=1), -1)
+        assert np.array_equal(found.rows, expected)
+        hit = expected >= 0
+        assert np.array_equal(found.distances[hit], apart[np.arange(80), expected][hit])
+    for some_, rest in ((codes[:0], others), (mine, codes[:0])):
+        none = best_matches(some_, rest, 3, np.zeros(len(some_)), np.zeros(len(rest)), engine=engine)
+        assert none.rows.tolist() == [-1] * len(some_)
 
 
 @pytest.mark.skipif(not has_numba(), reason="numba is not installed")
