@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from hashae.indexer.kernels import Number, Words, compiled, count_1, popcount
 
+AHEAD, FEW = 32, 4
+"""Buckets that are looked up before the first of them is read; fewer than `FEW` are not worth the trouble."""
 LONG = 32
 """Candidates in a bucket from which counting them first, with vector instructions, pays."""
 
@@ -81,6 +86,63 @@ def push(heap: NDArray[np.uint64], size: Number, value: Number) -> Number:
     return size
 
 
+def _prefetch(typing: Any, array: Any, index: Any) -> Any:
+    """Ask the processor to fetch ``array[index]`` of a one-dimensional array before it is read."""
+    if not isinstance(array, types.Array) or array.ndim != 1 or not isinstance(index, types.Integer):
+        return None
+    signature = types.void(array, types.intp)
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        data = context.make_array(array)(context, builder, arguments[0]).data
+        address = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), number, number, number])
+        function = builder.module.declare_intrinsic("llvm.prefetch", (address.type,), kind)
+        builder.call(function, [address, number(0), number(2), number(1)])  # to read, into the second cache, data
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+prefetch: Any = intrinsic(_prefetch)
+
+
+@compiled
+def find_buckets(
+    start: NDArray[np.uint32],
+    base: Number,
+    key: Number,
+    flips: NDArray[np.uint32],
+    rows: NDArray[np.uint32],
+    codes: NDArray[np.uint64],
+    one: Number,
+    lefts: NDArray[np.int64],
+    rights: NDArray[np.int64],
+) -> Number:
+    """Look up to `AHEAD` buckets up and have their codes fetched; return how many codes they hold.
+
+    One miss of the cache after another would take longer than all the rest: here the misses of many buckets overlap.
+    """
+    total = np.int64(0)
+    for i in range(len(flips)):
+        prefetch(start, base + (key ^ np.int64(flips[i])))
+    for i in range(len(flips)):
+        bucket = base + (key ^ np.int64(flips[i]))
+        lefts[i], rights[i] = start[bucket], start[bucket + 1]
+        total += rights[i] - lefts[i]
+        if rights[i] > lefts[i]:
+            if one:
+                prefetch(codes, lefts[i])
+            else:
+                prefetch(rows, lefts[i])
+    if not one:
+        words = len(codes) // len(rows)
+        for i in range(len(flips)):
+            for j in range(lefts[i], rights[i]):
+                prefetch(codes, np.int64(rows[j]) * words)
+    return total
+
+
 @compiled
 def within(
     queries: NDArray[np.uint64],
@@ -118,30 +180,41 @@ def within(
     """
     start, start_at, rows, codes, offsets, lengths, bands = index
     flips, flips_at = masks
-    one, number = queries.shape[1] == 1, len(offsets)
-    most = np.uint64(radius)
+    one, number, flat = queries.shape[1] == 1, len(offsets), codes.reshape(-1)
+    lefts, rights, most = np.empty(AHEAD, np.int64), np.empty(AHEAD, np.int64), np.uint64(radius)
     for at in range(first, len(queries)):
-        query, end = queries[at], limits[at]
+        query, end, probes, read = queries[at], limits[at], np.int64(0), np.int64(0)
         for step in range(radius + 1):
             level, band = step // number, step % number
             if level > lengths[band]:
                 continue
             key, base = key_of(query, offsets[band], lengths[band]), start_at[band]
-            for flip in range(flips_at[band, level], flips_at[band, level + 1]):
-                bucket = base + (key ^ np.int64(flips[flip]))
-                left, right = np.int64(start[bucket]), np.int64(start[bucket + 1])
-                counts[0] += 1
-                counts[1] += right - left
+            first_flip, last_flip = flips_at[band, level], flips_at[band, level + 1]
+            for flip in range(first_flip, last_flip):
+                place = (flip - first_flip) % AHEAD
+                if place == 0:
+                    ahead = min(np.int64(AHEAD), last_flip - flip)
+                    probes += ahead
+                    if ahead < FEW:
+                        for i in range(ahead):
+                            bucket = base + (key ^ np.int64(flips[flip + i]))
+                            lefts[i], rights[i] = start[bucket], start[bucket + 1]
+                            read += rights[i] - lefts[i]
+                    else:
+                        some, stored = flips[flip : flip + ahead], codes[band] if one else flat
+                        read += find_buckets(start, base, key, some, rows[band], stored, one, lefts, rights)
+                left, right = lefts[place], rights[place]
                 if one and right - left >= LONG and count_1(codes[band, left:right], query[0], most) == 0:
                     continue
                 for i in range(left, right):
-                    row = np.int64(rows[band, i])
                     if one:
                         differing = codes[band, i] ^ query[0]
                         apart = popcount(differing)
                         if apart > most or not is_new(differing, bands, level, band):
                             continue
+                        row = np.int64(rows[band, i])
                     else:
+                        row = np.int64(rows[band, i])
                         apart = np.uint64(0)
                         for word in range(len(query)):
                             apart += popcount(codes[row, word] ^ query[word])
@@ -154,6 +227,8 @@ def within(
         if end - limits[at] > 1:
             found[limits[at] : end].sort()
         limits[at + 1] = end
+        counts[0] += probes
+        counts[1] += read
     return len(queries)
 
 
@@ -182,7 +257,8 @@ def nearest(
     """
     start, start_at, rows, codes, offsets, lengths, bands = index
     flips, flips_at = masks
-    one, number, levels = queries.shape[1] == 1, len(offsets), flips_at.shape[1] - 1
+    one, number, levels, flat = queries.shape[1] == 1, len(offsets), flips_at.shape[1] - 1, codes.reshape(-1)
+    lefts, rights = np.empty(AHEAD, np.int64), np.empty(AHEAD, np.int64)
     for at in range(len(queries)):
         query, heap, size, spent = queries[at], found[at], 0, np.int64(0)
         top = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -190,12 +266,16 @@ def nearest(
         for step in range(levels * number):
             level, band = step // number, step % number
             key, base = key_of(query, offsets[band], lengths[band]), start_at[band]
-            for flip in range(flips_at[band, level], flips_at[band, level + 1]):
-                bucket = base + (key ^ np.int64(flips[flip]))
-                left, right = np.int64(start[bucket]), np.int64(start[bucket + 1])
-                spent += np.int64(1) + right - left
-                counts[0] += 1
-                counts[1] += right - left
+            first_flip, last_flip = flips_at[band, level], flips_at[band, level + 1]
+            for flip in range(first_flip, last_flip):
+                place = (flip - first_flip) % AHEAD
+                if place == 0:
+                    some, stored = flips[flip : min(flip + AHEAD, last_flip)], codes[band] if one else flat
+                    read = find_buckets(start, base, key, some, rows[band], stored, one, lefts, rights)
+                    spent += read + len(some)
+                    counts[0] += len(some)
+                    counts[1] += read
+                left, right = lefts[place], rights[place]
                 long = one and right - left >= LONG
                 if long and count_1(codes[band, left:right], query[0], top >> np.uint64(32)) == 0:
                     continue
