@@ -10,12 +10,16 @@ from numpy.typing import NDArray
 from hashae.calibration import COUNTED, SKIPPED
 from hashae.codes import Codes, hamming_to
 from hashae.indexer.index import HashIndex
+from hashae.indexer.nearest import has_faiss
 from hashae.indexer.summary import Progress
 
 REFERENCE = 20_000
 """Most codes that neighbours are looked for among; more would cost time and move the estimate little."""
 
 BLOCK = 2048
+
+MANY = 2_000_000
+"""Distances from which on FAISS is loaded for them."""
 
 
 def reference_rows(n: int, *, seed: int = 0) -> NDArray[np.int64]:
@@ -62,12 +66,14 @@ class Reference:
         float32 of shape (m,)
             In bits.
         """
-        out = np.empty(len(rows), np.float32)
-        answers = self._index.nearest_many(self._codes[rows], 1 + SKIPPED + COUNTED)
-        for place, matches in enumerate(answers):
-            first = SKIPPED + self._inside[rows[place]]  # a code of the reference finds itself first
-            out[place] = np.mean([match.distance for match in matches[first : first + COUNTED]])
-        return out
+        # The planner thinks of one question; thousands at once repay the loading of FAISS.
+        many = len(rows) * len(self._known) > MANY and has_faiss()
+        method = "faiss" if many else "auto"
+        _, near = self._index.nearest_arrays(self._codes[rows], 1 + SKIPPED + COUNTED, method=method)
+        # A code of the reference finds itself first.
+        kept = np.where(self._inside[rows][:, None], near[:, 1:], near[:, :-1])[:, SKIPPED:]
+        means: NDArray[np.float32] = kept.mean(axis=1, dtype=np.float32)
+        return means
 
     def around(self, code: Codes) -> tuple[float, float]:
         """Return the crowding of a code that is not of the collection, and a reach.
