@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from hashae.comparison import Comparison
     from hashae.training import StepReport
 
-DEFAULT_BUDGET = 8.0
-"""Seconds for each variant, where neither time nor steps are given."""
-
 
 @click.command()
 @click.argument("data")
@@ -35,8 +32,8 @@ DEFAULT_BUDGET = 8.0
     help="Also measure this encoder file; alone, nothing is trained. May be repeated.",
 )
 @click.option("--bits", type=int, default=32, show_default=True, help="Code length: a multiple of 8, from 8 to 512.")
-@click.option("--budget", type=Duration(), help="Training time of each variant: 90s, 3m.  [default: 8s]")
-@click.option("--steps", type=click.IntRange(1), help="Optimiser steps of each, instead of a time: repeatable exactly.")
+@click.option("--budget", type=Duration(), help="Training time of each variant: 90s, 3m.")
+@click.option("--steps", type=click.IntRange(1), help="Optimiser steps of each: repeatable exactly.  [default: 400]")
 @click.option("--seeds", default="0", show_default=True, metavar="NUMBERS", help="Train each with every one: 0,1,2.")
 @click.option(
     "--trunk",
@@ -129,7 +126,7 @@ def compare(
             bits=bits,
             trunk=trunk,
             width=width,
-            budget=budget if budget or steps else DEFAULT_BUDGET,
+            budget=budget,
             steps=steps,
             seeds=numbers,
             encoders=encoders,

@@ -86,7 +86,7 @@ def _settings(comparison: Comparison) -> list[tuple[str, Any]]:
         ("images", f"{len(comparison.data.train):,} to learn from and to search in, {len(comparison.data.test):,} ask"),
         ("classes", f"{len(comparison.data.classes)}, for scoring only" if comparison.data.classes else "none"),
         ("code", f"{settings['bits']} bits"),
-        ("each variant", " or ".join(part for part in limit if part) or "500 steps"),
+        ("each variant", " or ".join(part for part in limit if part)),
         ("layers", f"{settings['trunk']}, width {settings['width']}"),
         ("seeds", ", ".join(map(str, seeds)) or "none trained"),
     ]

@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 NO_LIMIT = 1_000_000
 """Steps where only the budget counts."""
 
+DEFAULT_STEPS = 400
+"""Steps where neither they nor a budget are given: the same work for each variant, however busy the machine is."""
+
 RECIPES: dict[str, dict[str, Any]] = {
     "digits": {"batch": 256, "neighbours": 1, "temperature": 0.5, "decorrelation": 0.0},
     "tiny": {"batch": 256, "neighbours": 1, "temperature": 0.3, "decorrelation": 0.0, "mirror": True},
@@ -131,7 +134,7 @@ def compare(
     budget
         Seconds for the training of each.
     steps
-        Optimiser steps of each; with neither, 500.
+        Optimiser steps of each; with neither, `DEFAULT_STEPS`.
     seeds
         Each variant is trained once with each.
     encoders
@@ -152,11 +155,13 @@ def compare(
     """
     chosen = parse_variants([]) if variants is None and not encoders else list(variants or [])
     check_bits(bits)
+    if steps is None and budget is None:
+        steps = DEFAULT_STEPS
     recipe = {**RECIPES[data.augment], **(training or {})}
     config = TrainConfig(
         **recipe,
         augment=data.augment,  # type: ignore[arg-type]  # one of the kinds that data knows
-        steps=steps or (NO_LIMIT if budget else 500),
+        steps=steps or NO_LIMIT,
         budget=budget,
         threads=threads,
     )
