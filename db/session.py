@@ -216,7 +216,9 @@ def _engine(path: Path) -> Engine:
     def prepare(connection: Any, _record: Any) -> None:
         # Transactions are begun by hand: the sqlite3 module would begin them late and commit them early.
         connection.isolation_level = None
-        for pragma in ("foreign_keys = ON", "synchronous = NORMAL", "cache_size = -65536", "temp_store = MEMORY"):
+        pragmas = ("foreign_keys = ON", "synchronous = NORMAL", "cache_size = -65536", "temp_store = MEMORY")
+        # The log goes into the file every 64 MiB instead of every 4: a batch should not wait for the disk.
+        for pragma in (*pragmas, "wal_autocheckpoint = 16384"):
             connection.execute(f"PRAGMA {pragma}")
 
     return engine
