@@ -28,6 +28,28 @@ SHOWN_GROUPS = 5
 @click.command()
 @click.argument("folder", required=False, type=click.Path(readable=False, path_type=Path))
 @click.option("--radius", type=click.IntRange(0), help="Largest distance in bits.  [default: calibrated]")
+@click.option(
+    "--linkage",
+    type=click.Choice(["star", "complete", "component"]),
+    default="star",
+    show_default=True,
+    help="star: all of a group match its representative. complete: every two match. component: whatever is joined "
+    "through others; chains are marked.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["auto", "exact", "approximate"]),
+    default="auto",
+    show_default=True,
+    help="approximate is faster for millions of pictures and misses some, how many is measured and told; auto is exact "
+    "up to a million.",
+)
+@click.option(
+    "--against",
+    metavar="OTHER",
+    type=click.Path(exists=True, path_type=Path),
+    help="Look for the pictures in OTHER instead, a folder or another collection file: what of FOLDER is there already?",
+)
 @click.option("--report", "report_file", type=FILE, help="Write a self-contained HTML page with thumbnails.")
 @click.option("--csv", "csv_file", type=FILE, help="Write one row an image.")
 @click.option("--plan", "plan_file", type=FILE, help="Write a plan for `hashae apply`, to be read and edited first.")
@@ -50,6 +72,9 @@ SHOWN_GROUPS = 5
 def dedup(
     folder: Path | None,
     radius: int | None,
+    linkage: str,
+    method: str,
+    against: Path | None,
     report_file: Path | None,
     csv_file: Path | None,
     plan_file: Path | None,
@@ -76,6 +101,7 @@ def dedup(
       hashae dedup --keep metadata,pixels,size --prefer ~/Pictures/best --protect ~/Pictures/raw
       hashae dedup ~/Pictures --plan plan.json    then: hashae apply plan.json
       hashae dedup --json > groups.json           all folders indexed before
+      hashae dedup ~/Camera --against ~/Pictures --csv known.csv      what is there already?
     """
     from hashae.cli.calibrate import calibrate_if_due
     from hashae.cli.learn import STAGES, bring_up_to_date, ensure_encoder, refuse_nothing
@@ -94,6 +120,11 @@ def dedup(
     for option, target in (("--report", report_file), ("--csv", csv_file), ("--plan", plan_file)):
         if target is not None:
             check_target(target, option=option)  # before the work, not after it
+    if against is not None:
+        if plan_file is not None or linkage != "star" or method != "auto":
+            raise click.UsageError("--against makes pairs, not groups: it takes no --plan, --linkage or --method")
+        _against(folder, against, radius, report_file, csv_file, db, encoder_name, budget, no_calibrate, workers, as_json)
+        return
     with Collection.open(collection_path(db), threads=workers) as collection:
         changed = ensure_encoder(collection, folder, encoder_name, budget=budget, quiet=as_json, workers=workers)
         summary = bring_up_to_date(collection, folder, workers=workers, quiet=as_json)
@@ -105,6 +136,8 @@ def dedup(
             report = collection.dedup(
                 folder,
                 radius=radius,
+                linkage=linkage,
+                method=method,
                 policy=policy,
                 on_progress=lambda p: progress.update(STAGES[p.stage], p.done, p.total),
             )
@@ -126,6 +159,39 @@ def dedup(
             if not as_json:
                 say(f"plan: {plan_file}; {len(plan.actions):,} files could go; read it, then: hashae apply {plan_file}")
         refuse_nothing(summary, folder)
+
+
+def _against(
+    folder: Path | None,
+    against: Path,
+    radius: int | None,
+    report_file: Path | None,
+    csv_file: Path | None,
+    db: Path | None,
+    encoder_name: str | None,
+    budget: float,
+    no_calibrate: bool,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Find what of a folder is in another folder, or in another collection."""
+    from hashae.cli.across import compare, prepare, print_pairs
+    from hashae.indexer import Collection
+
+    settings = {"radius": radius, "budget": budget, "calibrate": not no_calibrate, "quiet": as_json, "workers": workers}
+    targets = {"radius": radius, "csv_file": csv_file, "report_file": report_file, "as_json": as_json}
+    with Collection.open(collection_path(db), threads=workers) as collection:
+        if against.is_dir():
+            prepare(collection, [folder, against], encoder_name, **settings)
+            report = compare(collection, folder, against, **targets)
+        else:
+            prepare(collection, [folder], encoder_name, **settings)
+            with Collection.open(against, create=False, threads=workers) as other:
+                report = compare(collection, folder, other, **targets)
+    if not as_json:
+        where = f" of {folder}" if folder is not None else ""
+        found = f"{len(report.pairs):,} of {report.images:,} images{where} are among the {report.others:,} of {against}"
+        print_pairs(report, found, "images already there")
 
 
 def _print_summary(report: DedupReport) -> None:

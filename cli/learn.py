@@ -21,6 +21,8 @@ STAGES = {
     "scan": "looking for pictures",
     "index": "indexing",
     "crowding": "looking for neighbours",
+    "compare": "comparing codes",
+    "group": "forming groups",
     "pixels": "comparing pixels",
     "calibrate": "editing copies",
 }

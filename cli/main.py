@@ -21,6 +21,7 @@ COMMANDS = {
     "encoders": "hashae.cli.stats",
     "history": "hashae.cli.apply",
     "index": "hashae.cli.index",
+    "leaks": "hashae.cli.leaks",
     "query": "hashae.cli.query",
     "stats": "hashae.cli.stats",
     "train": "hashae.cli.train",

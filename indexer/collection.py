@@ -22,6 +22,7 @@ from hashae.db import Database, open_database
 from hashae.encoder import Encoder
 from hashae.errors import SourceError
 from hashae.images.scan import check_folder
+from hashae.indexer.across import search_across
 from hashae.indexer.answer import Answer
 from hashae.indexer.answer_query import Question, answer_query
 from hashae.indexer.calibrated import Calibration
@@ -42,6 +43,7 @@ from hashae.indexer.summary import IndexSummary, Progress
 
 if TYPE_CHECKING:
     from hashae.indexer.calibrate import Measurement, Sampling
+    from hashae.indexer.overlap import OverlapReport
 
 
 class Collection:
@@ -262,6 +264,8 @@ class Collection:
         folder: str | Path | None = None,
         *,
         radius: int | None = None,
+        linkage: str = "star",
+        method: str = "auto",
         policy: KeepPolicy | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> DedupReport:
@@ -276,6 +280,12 @@ class Collection:
         radius
             One Hamming distance for all images, inclusive; None takes the calibration (see :meth:`calibrate`), or,
             without one, gives every image its own by what was learned with the encoder (:mod:`hashae.calibration`).
+        linkage
+            ``"star"``: every image of a group matches its representative. ``"complete"``: every two match.
+            ``"component"``: whatever is joined through others is one group; chains are marked.
+        method
+            ``"exact"``, ``"approximate"`` (faster for millions of images; the report tells the measured share of
+            matching pairs that it found), or ``"auto"``: exact up to a million images.
         policy
             Which image of a group to keep, and of which folders nothing may go; default: the default rules. What the
             verdicts of the collection say comes before it.
@@ -294,9 +304,49 @@ class Collection:
             self.verdicts.rulings(),
             folder=folder,
             radius=radius,
+            linkage=linkage,
+            method=method,
             policy=policy,
             when=_now(),
             on_progress=on_progress,
+        )
+
+    def overlap(
+        self,
+        folder: str | Path | None,
+        against: str | Path | Collection,
+        *,
+        radius: int | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> OverlapReport:
+        """Find which images of a folder are in another folder, or in another collection. Nothing is changed on disk.
+
+        Parameters
+        ----------
+        folder
+            Of the images; None takes all of the collection (but those in `against`).
+        against
+            The other set: a folder of this collection, or another collection with the same encoder. Of two folders,
+            one inside the other, the outer one counts without the inner one.
+        radius
+            As of :meth:`dedup`.
+        on_progress
+            Called from this thread.
+
+        Raises
+        ------
+        CollectionError
+            If there is no encoder yet.
+        ConfigError
+            If both sets are the same folder.
+        EncoderMismatch
+            If the other collection has another encoder.
+        UnknownName
+            If the collection knows nothing of a folder.
+        """
+        other, place = (against._parts, None) if isinstance(against, Collection) else (self._parts, against)
+        return search_across(
+            self._parts, other, folder=folder, against=place, radius=radius, when=_now(), on_progress=on_progress
         )
 
     @property

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hashae.indexer.approximate import Recall
 from hashae.indexer.decisions import Rulings
 from hashae.indexer.duplicates import group_codes, report_groups
 from hashae.indexer.featureless import group_featureless
@@ -27,6 +28,8 @@ def search_duplicates(
     *,
     folder: str | Path | None,
     radius: int | None,
+    linkage: str,
+    method: str,
     policy: KeepPolicy | None,
     when: str,
     on_progress: Callable[[Progress], None] | None,
@@ -39,7 +42,7 @@ def search_duplicates(
         Of the collection.
     rulings
         What a person said of its pictures.
-    folder, radius, policy, on_progress
+    folder, radius, linkage, method, policy, on_progress
         As of the method.
     when
         Written into the report.
@@ -54,8 +57,15 @@ def search_duplicates(
     seen = chosen & ~plain
     rule = parts.rule(id_, encoder, len(whole), radius)
     crowding = None if rule.tau is None else parts.tables.crowding(table, on_progress)[seen]
-    find = partial(group_codes, rule=rule)
-    groups, used = find(table.part(seen), crowding=crowding)
+    find = partial(group_codes, rule=rule, linkage=linkage)
+    measured: list[Recall] = []
+    groups, used = find(
+        table.part(seen),
+        crowding=crowding,
+        method=method,
+        on_progress=None if on_progress is None else lambda *step: on_progress(Progress(*step)),
+        on_recall=measured.append,
+    )
     hashing = partial(hash_pixels, threads=parts.threads, on_progress=on_progress)
     groups += group_featureless(whole.ids[plain], whole, parts.catalogue, hashing)
     policy = replace(policy or KeepPolicy(), kept=rulings.kept, metadata=metadata_reader())
@@ -81,6 +91,9 @@ def search_duplicates(
         failures=tuple(bad),
         calibration=rule.calibration,
         keep_rules=policy.rules,
+        linkage=linkage,
+        approximate=bool(measured),
+        recall=measured[0].recall if measured else None,
         ignored=judged.ignored,
         separated=judged.separated,
         featureless=tuple(sorted(row.path for row in parts.catalogue.rows(whole.ids[plain].tolist()).values())),

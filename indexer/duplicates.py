@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hashae.codes import Codes
+from hashae.indexer.approximate import Recall
 from hashae.indexer.catalogue import Catalogue
 from hashae.indexer.groups import CodeGroup
 from hashae.indexer.image_row import ImageRow
@@ -22,7 +24,14 @@ from hashae.indexer.verdict import describe
 
 
 def group_codes(
-    index: HashIndex, rule: RadiusRule, crowding: NDArray[np.float32] | None
+    index: HashIndex,
+    rule: RadiusRule,
+    crowding: NDArray[np.float32] | None,
+    *,
+    linkage: str = "star",
+    method: str = "exact",
+    on_progress: Callable[[str, int, int], None] | None = None,
+    on_recall: Callable[[Recall], None] | None = None,
 ) -> tuple[list[CodeGroup], int]:
     """Find the groups, and the radius that was used: the median over the images if each has its own.
 
@@ -34,11 +43,16 @@ def group_codes(
         When two of them match.
     crowding
         ``float32 (n,)`` in the order of the index; None with one radius for all.
+    linkage, method, on_progress, on_recall
+        As of :func:`hashae.indexer.groups.find_groups`.
     """
+    find = partial(
+        index.duplicates, linkage=linkage, method=method, on_progress=on_progress, on_recall=on_recall
+    )  # fmt: skip
     if crowding is None:
-        return index.duplicates(rule.radius), rule.radius
+        return find(rule.radius), rule.radius
     margins = rule.margins(crowding)
-    return index.duplicates(0, margins=margins), int(np.median(margins)) if len(margins) else 0
+    return find(0, margins=margins), int(np.median(margins)) if len(margins) else 0
 
 
 def report_groups(

@@ -312,6 +312,7 @@ class HashIndex:
         margins: ArrayLike | None = None,
         method: str = "exact",
         on_progress: Callable[[str, int, int], None] | None = None,
+        on_recall: Callable[[Recall], None] | None = None,
     ) -> list[CodeGroup]:
         """Group the codes that lie within `radius` of a common representative.
 
@@ -325,9 +326,11 @@ class HashIndex:
             ``float32 (n,)`` in the order of `ids`: own radius of every image, see
             :func:`hashae.indexer.groups.find_groups`.
         method
-            ``"exact"`` or ``"approximate"``; see there.
+            ``"exact"``, ``"approximate"`` or ``"auto"``; see there.
         on_progress
             Called with the stage, the work done and the work in all.
+        on_recall
+            Called with what an approximate search found, measured on a sample.
         """
         ids, codes = self._rows()
         engine = "auto" if self._compiled is None else "compiled" if self._compiled else "numpy"
@@ -341,6 +344,7 @@ class HashIndex:
             engine=engine,
             method=method,
             on_progress=on_progress,
+            on_recall=on_recall,
         )
 
     def explain(self, code: ArrayLike, *, radius: int | None = None, k: int | None = None) -> Explanation:

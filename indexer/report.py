@@ -160,6 +160,13 @@ class DedupReport:
         Number of pairs that a person told apart and that a group would have held otherwise.
     calibration
         That the radii are from; None if a person or the encoder gave them.
+    linkage
+        How groups hold together: ``star``, ``complete`` or ``component``.
+    approximate
+        True if not all pairs were compared.
+    recall
+        Of an approximate search, the share of matching pairs that it found, measured on a sample; None if it is exact,
+        or if the sample has no matching pair.
     featureless
         Paths of images that show next to nothing, ordered: in a group only with others of the same bytes or pixels.
     """
@@ -179,6 +186,9 @@ class DedupReport:
     separated: int = 0
     featureless: tuple[str, ...] = ()
     calibration: Calibration | None = None
+    linkage: str = "star"
+    approximate: bool = False
+    recall: float | None = None
 
     @property
     def duplicates(self) -> int:
@@ -196,6 +206,11 @@ class DedupReport:
         rule = f"radius {self.radius} of {self.bits} bits"
         if self.own_radius:
             rule = f"own radius for each image, median {self.radius} of {self.bits} bits"
+        if self.linkage != "star":
+            rule += f", {self.linkage} linkage"
+        if self.approximate:
+            found = "an unknown share" if self.recall is None else f"{self.recall:.1%}"
+            rule += f", approximate search that finds {found} of the pairs"
         return rule if self.calibration is None else f"{rule}, {self.calibration.words}"
 
     def by_tier(self) -> dict[str, dict[str, int]]:
@@ -233,6 +248,7 @@ class DedupReport:
             name: getattr(self, name)
             for name in ("collection", "folder", "encoder", "bits", "radius", "own_radius", "keep_rules", "created")
         }
+        head |= {"linkage": self.linkage, "approximate": self.approximate, "recall": self.recall}
         head["calibration"] = None if self.calibration is None else self.calibration.to_dict()
         failures = [asdict(failure) for failure in self.failures]
         lists = {"groups": groups, "featureless": list(self.featureless), "failures": failures}

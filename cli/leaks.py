@@ -1,0 +1,100 @@
+"""``hashae leaks``: near-duplicates across two sets of pictures, such as training and test data."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from hashae.cli.options import budget_option, calibrate_option, encoder_option, json_option, workers_option
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("train", type=click.Path(readable=False, path_type=Path))
+@click.argument("test", type=click.Path(readable=False, path_type=Path))
+@click.option("--radius", type=click.IntRange(0), help="Largest distance in bits.  [default: calibrated]")
+@click.option("--fail", is_flag=True, help="Exit with status 1 if there are leaks, for continuous integration.")
+@click.option("--report", "report_file", type=FILE, help="Write a self-contained HTML page with thumbnails.")
+@click.option("--csv", "csv_file", type=FILE, help="Write one row a pair.")
+@click.option(
+    "--db",
+    type=click.Path(dir_okay=False, readable=False, path_type=Path),
+    help="Keep what is indexed in this collection file.  [default: a temporary one]",
+)
+@encoder_option
+@budget_option
+@calibrate_option
+@workers_option
+@json_option
+@click.pass_context
+def leaks(
+    ctx: click.Context,
+    train: Path,
+    test: Path,
+    radius: int | None,
+    fail: bool,
+    report_file: Path | None,
+    csv_file: Path | None,
+    db: Path | None,
+    encoder_name: str | None,
+    budget: float,
+    no_calibrate: bool,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Find pictures of TEST that have a copy in TRAIN: near-duplicates that make a test set easier than it looks.
+
+    For every picture of TEST its best match in TRAIN is shown. Exit status 0 whether or not there are any, but for
+    --fail.
+
+    \b
+    Examples:
+      hashae leaks data/train data/test
+      hashae leaks data/train data/test --report leaks.html --csv leaks.csv
+      hashae leaks data/train data/test --fail        in a build: status 1 if there are leaks
+      hashae leaks data/train data/test --db leaks.db --json
+    """
+    from hashae.cli.across import compare, prepare, print_pairs
+    from hashae.images.scan import check_folder
+    from hashae.indexer import Collection
+    from hashae.indexer.new_file import check_target
+
+    for folder in (train, test):
+        check_folder(folder)
+    for option, target in (("--report", report_file), ("--csv", csv_file)):
+        if target is not None:
+            check_target(target, option=option)  # before the work, not after it
+    with ExitStack() as stack:
+        if db is None:
+            import platformdirs
+
+            cache = platformdirs.user_cache_path("hashae", ensure_exists=True)
+            db = Path(stack.enter_context(TemporaryDirectory(prefix="leaks-", dir=cache))) / "leaks.db"
+        collection = stack.enter_context(Collection.open(db, threads=workers))
+        prepare(
+            collection,
+            [train, test],
+            encoder_name,
+            radius=radius,
+            budget=budget,
+            calibrate=not no_calibrate,
+            quiet=as_json,
+            workers=workers,
+        )
+        report = compare(
+            collection, test, train, radius=radius, csv_file=csv_file, report_file=report_file, as_json=as_json
+        )
+    if not as_json:
+        found = len(report.pairs)
+        print_pairs(
+            report,
+            f"{found:,} of {report.images:,} images of {test} ({report.share:.2%}) have a copy among the "
+            f"{report.others:,} of {train}",
+            f"images of {test.name or test}",
+        )
+    if fail and report.pairs:
+        ctx.exit(1)
