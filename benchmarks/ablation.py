@@ -59,7 +59,7 @@ VARIANTS: dict[str, dict[str, Settings]] = {
         "views of photographs": {"augment": "photo"},
         "views at half strength": {"views": 0.5},
         "no views": {"views": 0.0},
-        "with neighbours as positives": {"positives": 0.02},
+        "without neighbours as positives": {"positives": 0.0},
         **{f"{bits} bits": {"bits": bits} for bits in (16, 64, 128, 256)},
     },
     "photos": {
@@ -91,7 +91,7 @@ def mnist_rows(options: argparse.Namespace) -> Callable[[str, Settings, int], di
             seed=seed,
             budget=options.budget,
             threads=options.threads,
-            **changed,
+            **{"steps": NO_LIMIT, **changed},
         )
         database = codes_of(network, data.database)
         result = score(codes_of(network, data.queries), database, data, neighbours)

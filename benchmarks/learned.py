@@ -39,9 +39,9 @@ class Recipe:
     model
         Fields of ModelConfig, but for ``model``, ``bits`` and ``image_shape``.
     training
-        Fields of TrainConfig, but for ``steps``, ``budget``, ``seed`` and ``threads``.
+        Fields of TrainConfig, but for ``budget``, ``seed`` and ``threads``; without ``steps`` only the budget counts.
     budget
-        Seconds, where the command line names none.
+        Seconds at most, where the command line names none.
     """
 
     model: Mapping[str, Any] = field(default_factory=dict)
@@ -52,7 +52,15 @@ class Recipe:
 RECIPES = {
     "mnist": Recipe(
         model={"width": 16},
-        training={"batch": 256, "augment": "digits", "neighbours": 1, "temperature": 0.5, "decorrelation": 0.0},
+        training={
+            "steps": 2500,
+            "batch": 256,
+            "augment": "digits",
+            "neighbours": 1,
+            "positives": 0.05,
+            "temperature": 0.5,
+            "decorrelation": 0.0,
+        },
         budget=900.0,
     ),
     "cifar10": Recipe(
