@@ -48,7 +48,7 @@ SHOWN_GROUPS = 5
     "--against",
     metavar="OTHER",
     type=click.Path(exists=True, path_type=Path),
-    help="Look for the pictures in OTHER instead, a folder or another collection file: what of FOLDER is there already?",
+    help="What of FOLDER is already in OTHER, a folder or another collection file?",
 )
 @click.option("--report", "report_file", type=FILE, help="Write a self-contained HTML page with thumbnails.")
 @click.option("--csv", "csv_file", type=FILE, help="Write one row an image.")
@@ -123,7 +123,10 @@ def dedup(
     if against is not None:
         if plan_file is not None or linkage != "star" or method != "auto":
             raise click.UsageError("--against makes pairs, not groups: it takes no --plan, --linkage or --method")
-        _against(folder, against, radius, report_file, csv_file, db, encoder_name, budget, no_calibrate, workers, as_json)
+        from hashae.cli.across import CrossOptions, compare_with
+
+        options = CrossOptions(radius, report_file, csv_file, encoder_name, budget, not no_calibrate, workers, as_json)
+        compare_with(collection_path(db), folder, against, options)
         return
     with Collection.open(collection_path(db), threads=workers) as collection:
         changed = ensure_encoder(collection, folder, encoder_name, budget=budget, quiet=as_json, workers=workers)
@@ -147,51 +150,20 @@ def dedup(
             print_failures(summary.failed)
             _print_summary(report)
             _print_featureless(report)
+        told: list[str] = []
         if csv_file is not None:
             write_csv(report, csv_file)
         if report_file is not None:
             write_html(report, report_file, collection.thumbnail)
-            if not as_json:
-                say(f"report: {report_file}")
+            told.append(f"report: {report_file}")
         if plan_file is not None:
             plan = plan_of(report, protect=protect)
             write_plan(plan, plan_file)
-            if not as_json:
-                say(f"plan: {plan_file}; {len(plan.actions):,} files could go; read it, then: hashae apply {plan_file}")
+            count = f"{len(plan.actions):,} files could go"
+            told.append(f"plan: {plan_file}; {count}; read it, then: hashae apply {plan_file}")
+        for line in told if not as_json else []:
+            say(line)
         refuse_nothing(summary, folder)
-
-
-def _against(
-    folder: Path | None,
-    against: Path,
-    radius: int | None,
-    report_file: Path | None,
-    csv_file: Path | None,
-    db: Path | None,
-    encoder_name: str | None,
-    budget: float,
-    no_calibrate: bool,
-    workers: int,
-    as_json: bool,
-) -> None:
-    """Find what of a folder is in another folder, or in another collection."""
-    from hashae.cli.across import compare, prepare, print_pairs
-    from hashae.indexer import Collection
-
-    settings = {"radius": radius, "budget": budget, "calibrate": not no_calibrate, "quiet": as_json, "workers": workers}
-    targets = {"radius": radius, "csv_file": csv_file, "report_file": report_file, "as_json": as_json}
-    with Collection.open(collection_path(db), threads=workers) as collection:
-        if against.is_dir():
-            prepare(collection, [folder, against], encoder_name, **settings)
-            report = compare(collection, folder, against, **targets)
-        else:
-            prepare(collection, [folder], encoder_name, **settings)
-            with Collection.open(against, create=False, threads=workers) as other:
-                report = compare(collection, folder, other, **targets)
-    if not as_json:
-        where = f" of {folder}" if folder is not None else ""
-        found = f"{len(report.pairs):,} of {report.images:,} images{where} are among the {report.others:,} of {against}"
-        print_pairs(report, found, "images already there")
 
 
 def _print_summary(report: DedupReport) -> None:

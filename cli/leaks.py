@@ -58,7 +58,7 @@ def leaks(
       hashae leaks data/train data/test --fail        in a build: status 1 if there are leaks
       hashae leaks data/train data/test --db leaks.db --json
     """
-    from hashae.cli.across import compare, prepare, print_pairs
+    from hashae.cli.across import CrossOptions, compare, prepare, print_pairs
     from hashae.images.scan import check_folder
     from hashae.indexer import Collection
     from hashae.indexer.new_file import check_target
@@ -68,6 +68,7 @@ def leaks(
     for option, target in (("--report", report_file), ("--csv", csv_file)):
         if target is not None:
             check_target(target, option=option)  # before the work, not after it
+    options = CrossOptions(radius, report_file, csv_file, encoder_name, budget, not no_calibrate, workers, as_json)
     with ExitStack() as stack:
         if db is None:
             import platformdirs
@@ -75,19 +76,8 @@ def leaks(
             cache = platformdirs.user_cache_path("hashae", ensure_exists=True)
             db = Path(stack.enter_context(TemporaryDirectory(prefix="leaks-", dir=cache))) / "leaks.db"
         collection = stack.enter_context(Collection.open(db, threads=workers))
-        prepare(
-            collection,
-            [train, test],
-            encoder_name,
-            radius=radius,
-            budget=budget,
-            calibrate=not no_calibrate,
-            quiet=as_json,
-            workers=workers,
-        )
-        report = compare(
-            collection, test, train, radius=radius, csv_file=csv_file, report_file=report_file, as_json=as_json
-        )
+        prepare(collection, [train, test], options)
+        report = compare(collection, test, train, options)
     if not as_json:
         found = len(report.pairs)
         print_pairs(
