@@ -110,16 +110,13 @@ def dedup(
     from hashae.images.scan import check_folder
     from hashae.indexer import Collection
     from hashae.indexer.keep_rules import keep_policy
-    from hashae.indexer.new_file import check_target
     from hashae.indexer.plan import plan_of, write_plan
     from hashae.indexer.report_files import write_csv, write_html
 
     if folder is not None:
         check_folder(folder)
     policy = keep_policy(keep_rules, prefer=prefer, protect=protect)
-    for option, target in (("--report", report_file), ("--csv", csv_file), ("--plan", plan_file)):
-        if target is not None:
-            check_target(target, option=option)  # before the work, not after it
+    _check_targets(report=report_file, csv=csv_file, plan=plan_file)
     if against is not None:
         if plan_file is not None or linkage != "star" or method != "auto":
             raise click.UsageError("--against makes pairs, not groups: it takes no --plan, --linkage or --method")
@@ -164,6 +161,15 @@ def dedup(
         for line in told if not as_json else []:
             say(line)
         refuse_nothing(summary, folder)
+
+
+def _check_targets(**files: Path | None) -> None:
+    """Refuse files that cannot be written, before the work and not after it."""
+    from hashae.indexer.new_file import check_target
+
+    for option, target in files.items():
+        if target is not None:
+            check_target(target, option=f"--{option}")
 
 
 def _print_summary(report: DedupReport) -> None:

@@ -50,7 +50,8 @@ class _Side:
 
     def ids(self, rows: NDArray[np.int64]) -> list[int]:
         """Return the image ids of rows of the index."""
-        return self.table.index.ids[rows].tolist()
+        ids: list[int] = self.table.index.ids[rows].tolist()
+        return ids
 
     def codes(self, rows: NDArray[np.int64]) -> Codes:
         """Return the codes of rows of the index."""

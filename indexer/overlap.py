@@ -128,7 +128,7 @@ class OverlapReport:
         groups: dict[str, list[OverlapPair]] = {}
         for pair in self.pairs:
             groups.setdefault(pair.match.path, []).append(pair)
-        listed = []
+        listed: list[ReportGroup] = []
         for pairs in groups.values():
             tier = max((pair.tier for pair in pairs), key=TIERS.index)
             kept = _shown(pairs[0].match, 0, tier, f"in {self.against}", keep=True)
