@@ -174,7 +174,7 @@ def grid(options: argparse.Namespace) -> list[dict[str, Any]]:
                     index.add(np.arange(n), codes)
                     engines_of = index._ready()
                     engines_of.bands()
-                    for radius in (0, 2, 4, 8, 12, 20, 33, 60) if bits == 64 else (0, 4, 13, 26, 33, 50, 70, 120):
+                    for radius in (0, 2, 4, 8, 12, 20, 33) if bits == 64 else (0, 4, 13, 26, 33, 50, 70):
                         rows.append(choice(engines_of, queries, n, bits, radius, compiled))
     return rows
 
@@ -190,12 +190,12 @@ def choice(engines_of: Any, queries: peers.Codes, n: int, bits: int, radius: int
     for name in ready:
         expected = {plan.method: plan.seconds, **plan.alternatives}
         known = min((s for path, s in expected.items() if path.split()[0] == name), default=0)
-        if known > 3:
+        if known > 1 or known > max(0.02, 30 * plan.seconds):  # cannot be the best, and would take long
             continue
         path = engines_of.plan_within(len(queries), radius, name)
         engines_of.within(queries, radius, path)
         times[name] = statistics.median(
-            seconds(lambda path=path: engines_of.within(queries, radius, path)) for _ in range(5 if known < 0.1 else 2)
+            seconds(lambda path=path: engines_of.within(queries, radius, path)) for _ in range(5 if known < 0.01 else 2)
         )
     best = min(times, key=times.__getitem__)
     chosen = times.get(plan.method)

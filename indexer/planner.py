@@ -19,21 +19,21 @@ from math import comb, log
 from hashae.indexer.band_layout import band_lengths
 from hashae.indexer.flips import FLIP_LIMIT, neighbourhood_size
 
-CALL = 15_000
+CALL = 10_000
 """Python around a search."""
-STEP = 25_000
-"""numpy calls for one step of a banded search."""
-PROBE, FAST_PROBE = 50, 40
+STEP, WIDE_STEP = 30_000, 50_000
+"""numpy calls for one step of a banded search: up to 64 bits, above."""
+PROBE, FAST_PROBE = 50, 20
 """Find one bucket: numpy, compiled."""
-CANDIDATE, WIDE_CANDIDATE = 15, 40
+CANDIDATE, WIDE_CANDIDATE = 15, 100
 """Fetch a code and count its differing bits with numpy: up to 64 bits, above."""
-FAST_CANDIDATE, FAST_WIDE_CANDIDATE = 1.0, 10
+FAST_CANDIDATE, FAST_WIDE_CANDIDATE = 1.5, 20
 """The same compiled."""
 WORD, BLOCK = 1.0, 5_000
 """Read 64 bits and count, in a row, with numpy; a few calls for each block of 16,384 codes."""
 FAST_WORD, FETCH = 0.08, 0.1
 """The same compiled, in the cache; fetch 64 bits from memory, once for all queries of a batch."""
-FAISS_CODE, FAISS_WORD = 0.4, 0.1
+FAISS_CODE, FAISS_WORD = 0.3, 0.12
 """One code in FAISS, and each 64 bits of it."""
 SELECT = 8
 """Keep one of the k nearest in order, numpy and compiled."""
@@ -41,7 +41,7 @@ LOOK_UP = 1_000
 """Search a sorted array for one code, and make the code."""
 LOAD = {"numba": 400_000_000, "faiss": 120_000_000}
 """Import a library, and load what it compiled before."""
-SORT = 30
+SORT = 50
 """Sort one code into one band."""
 COPY = 2
 """Copy 64 bits into an index of FAISS, or word after word."""
@@ -216,16 +216,16 @@ def within_paths(
         f"{work.bands} bands of {bits // work.bands} bits: {work.probes:,.0f} buckets and about "
         f"{work.candidates:,.0f} of {n:,} codes read for a query"
     )
-    candidate, fast_candidate = (
-        (CANDIDATE, FAST_CANDIDATE) if words == 1 else (WIDE_CANDIDATE, FAST_WIDE_CANDIDATE + words)
-    )
+    candidate, fast_candidate = (CANDIDATE, FAST_CANDIDATE) if words == 1 else (WIDE_CANDIDATE, FAST_WIDE_CANDIDATE)
     blocks = -(-n // 16_384)
     paths = [
         Path("scan", False, CALL + m * (n * words * WORD + blocks * BLOCK), (), read),
         Path(
             "bands",
             False,
-            CALL + work.steps * STEP + m * (work.probes * PROBE + work.candidates * candidate),
+            CALL
+            + work.steps * (STEP if words == 1 else WIDE_STEP)
+            + m * (work.probes * PROBE + work.candidates * candidate),
             ("bands",),
             banded,
         ),
@@ -269,14 +269,14 @@ def nearest_paths(
         f"{work.bands} bands of {bits // work.bands} bits, the radius growing until {k:,} codes are near enough: about "
         f"{work.probes:,.0f} buckets and {work.candidates:,.0f} of {n:,} codes read for a query"
     )
-    candidate, fast_candidate = (
-        (CANDIDATE, FAST_CANDIDATE) if words == 1 else (WIDE_CANDIDATE, FAST_WIDE_CANDIDATE + words)
-    )
-    paths = [Path("scan", False, CALL + m * n * (words * WORD + 2), (), read)]
+    candidate, fast_candidate = (CANDIDATE, FAST_CANDIDATE) if words == 1 else (WIDE_CANDIDATE, FAST_WIDE_CANDIDATE)
+    paths = [Path("scan", False, CALL + m * n * (words * WORD + 0.5), (), read)]
     banding = n > EXACT_UP_TO and work.probes + work.candidates <= nearest_budget(n, bits)
     if banding:
         each = work.probes * PROBE + work.candidates * candidate
-        paths.append(Path("bands", False, CALL + work.steps * STEP + m * each, ("bands",), banded))
+        paths.append(
+            Path("bands", False, CALL + work.steps * (STEP if words == 1 else WIDE_STEP) + m * each, ("bands",), banded)
+        )
     if faiss:
         each = shared(m * n * (FAISS_CODE + words * FAISS_WORD), threads)
         paths.append(Path("faiss", False, CALL + each + m * k * SELECT, ("faiss", "flat"), read))
