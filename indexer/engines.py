@@ -46,6 +46,8 @@ SETTLED = 1000
 """Plans that are remembered."""
 LONG = 1.0
 """Seconds that a path without an estimate is taken to last."""
+CARD_FROM = 10_000_000_000
+"""Comparisons from which a graphics card is asked, where there is one."""
 AFFORDABLE = 8
 """A search by key may read one code in so many as candidates."""
 
@@ -92,8 +94,15 @@ class Engines:
         return self._plan(within_paths, queries, radius, method)
 
     def plan_nearest(self, queries: int, k: int, method: str = "auto") -> Plan:
-        """Choose the path of a search of the k nearest, or the engine of a method that is asked for by name."""
-        return self._plan(nearest_paths, queries, k, method)
+        """Choose the path of a search of the k nearest, or the engine of a method that is asked for by name.
+
+        A graphics card takes batches that are large enough to fill it; whether there is one is only then looked up.
+        """
+        plan = self._plan(nearest_paths, queries, k, method)
+        if method == "auto" and queries * len(self.codes) >= CARD_FROM and has_gpu():
+            others = {**plan.alternatives, plan.method: plan.seconds}
+            return Plan("gpu", f"a graphics card reads all {len(self.codes):,} codes, exactly", False, LONG, others)
+        return plan
 
     def _plan(self, paths_of: Callable[..., list[Path]], queries: int, number: int, method: str) -> Plan:
         key = (paths_of.__name__, queries, number, method)

@@ -302,6 +302,17 @@ def test_numba_that_does_not_work_is_as_good_as_none(monkeypatch):
     assert not index._ready().plan_nearest(100_000, 3).compiled
 
 
+def test_a_card_takes_large_batches(monkeypatch):
+    monkeypatch.setattr(engines_module, "has_gpu", lambda: True)
+    monkeypatch.setattr(engines_module, "GpuFlat", lambda codes, _exact: nearest_module.FlatIndex(codes))
+    monkeypatch.setattr(engines_module, "CARD_FROM", 100 * 300)
+    index, ids, codes, _ = built(64)
+    assert index._ready().plan_nearest(99, 3).method != "gpu"
+    assert index._ready().plan_nearest(100, 3).method == "gpu"
+    found = index.nearest_many(codes[:100], 3)
+    assert [answers(matches) for matches in found] == [oracle(ids, codes, query)[:3] for query in codes[:100]]
+
+
 @pytest.mark.skipif(has_gpu(), reason="there is a card")
 def test_without_a_card_its_method_is_refused():
     index, _, _, queries = built(64)
