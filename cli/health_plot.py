@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hashae.cli.plot import new_figure, save_figure
+from hashae.cli.plot import save_figure
+from hashae.drawing import new_figure
 
 if TYPE_CHECKING:
     from hashae.indexer.collection_health import CollectionHealth

@@ -1,11 +1,12 @@
-"""Pictures of numbers: a figure and its file. The only place of the command line that knows matplotlib."""
+"""Pictures of numbers: a figure and its file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from hashae.errors import HashaeError, MissingDependency
+from hashae.drawing import new_figure
+from hashae.errors import HashaeError
 
 
 def check_plot(path: Path) -> None:
@@ -20,13 +21,8 @@ def check_plot(path: Path) -> None:
     """
     from hashae.indexer.new_file import check_target
 
-    _figure_class()
+    new_figure(1, 1)
     check_target(path, option="--plot")
-
-
-def new_figure(width: float, height: float) -> Any:
-    """Return an empty figure of so many inches; no window is ever opened."""
-    return _figure_class()(figsize=(width, height), layout="constrained")
 
 
 def save_figure(figure: Any, path: Path) -> None:
@@ -41,11 +37,3 @@ def save_figure(figure: Any, path: Path) -> None:
         figure.savefig(path, format="png", dpi=120)
     except OSError as error:
         raise HashaeError(f"cannot write the plot {path}: {error.strerror or error}") from error
-
-
-def _figure_class() -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise MissingDependency(f"a plot ({error.name} is missing)", "train") from error
-    return Figure

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hashae.cli.plot import new_figure, save_figure
+from hashae.cli.plot import save_figure
+from hashae.drawing import new_figure
 
 if TYPE_CHECKING:
     from hashae.indexer.calibrate import Measurement

@@ -243,6 +243,14 @@ class Encoder:
         confidence = np.partition(sureness, least - 1, axis=1)[:, :least].mean(axis=1)
         return Encoded(pack(logits > 0), confidence.astype(np.float32), details)
 
+    def canonical_logits(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return ``float32 (n, bits)`` of images in canonical form, ``float32 (n, channels, size, size)``."""
+        parts = [
+            self._session.run(None, {"images": images[start : start + BATCH]})[0]
+            for start in range(0, len(images), BATCH)
+        ]
+        return np.concatenate(parts) if parts else np.empty((0, self.bits), np.float32)
+
     def _run(self, levels: NDArray[np.float32]) -> NDArray[np.float32]:
         logits: NDArray[np.float32] = self._session.run(None, {"images": self.form.normalise(levels)})[0]
         return logits
@@ -298,7 +306,21 @@ class Encoder:
         CodeError
             If the codes have another width.
         """
-        codes = check_codes(codes, self.bits)
+        return self.decode_shares(unpack(check_codes(codes, self.bits)).astype(np.float32))
+
+    def decode_shares(self, shares: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return images of bits that may lie between 0 and 1: what is half-way between two codes, say.
+
+        Parameters
+        ----------
+        shares
+            ``float32 (n, bits)`` from 0 to 1.
+
+        Raises
+        ------
+        EncoderFileError
+            As :meth:`decode`.
+        """
         if self._decoder_data is None:
             raise EncoderFileError(f"encoder {self.name!r} has no decoder; keep the .decoder.onnx file beside it")
         if self._decoder is None:
@@ -310,7 +332,7 @@ class Encoder:
                     f"images {self.form.shape}; keep the two files of one training together"
                 )
             self._decoder = session
-        images: NDArray[np.float32] = self._decoder.run(None, {"codes": unpack(codes).astype(np.float32)})[0]
+        images: NDArray[np.float32] = self._decoder.run(None, {"codes": shares})[0]
         return images
 
 

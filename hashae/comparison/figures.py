@@ -12,36 +12,18 @@ from numpy.typing import NDArray
 from hashae.comparison.data import ComparisonData
 from hashae.comparison.measure import ASKED, SHOWN
 from hashae.comparison.table import Line
-from hashae.errors import MissingDependency
+from hashae.drawing import ACCENT, GREEN, GREY, RED, colour_wheel, new_figure, put_picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-GREEN, RED, GREY = "#12743f", "#c0392b", "#5b6372"
-FEATURED = "#2456d6"
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure, sizes in inches; no window system is needed.
-
-    Raises
-    ------
-    MissingDependency
-        If matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise MissingDependency("drawing", "train") from error
-    return Figure(figsize=(width, height), layout="constrained")
+FEATURED = ACCENT
 
 
 def colours(lines: Sequence[Line]) -> dict[str, Any]:
     """Return a colour for each variant, the same in all figures; the binary model has the accent of the page."""
-    from matplotlib import colormaps
-
     names = sorted(line.variant for line in lines)
-    wheel = colormaps["tab20"]
+    wheel = colour_wheel("tab20")
     return {name: FEATURED if name == "binary" else wheel(place % 20) for place, name in enumerate(names)}
 
 
@@ -104,7 +86,7 @@ def reconstructions(lines: Sequence[Line], data: ComparisonData) -> Figure:
     grid = figure.subplots(len(rows), count, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
     for (name, images), line_axes in zip(rows, grid, strict=True):
         for place, axes in enumerate(line_axes):
-            _picture(axes, images[place] if images is not None and place < len(images) else None)
+            put_picture(axes, images[place] if images is not None and place < len(images) else None)
         line_axes[0].text(
             -0.25,
             0.5,
@@ -154,27 +136,15 @@ def answers(lines: Sequence[Line], data: ComparisonData) -> Figure:
         )
         for question in range(asked):
             start = question * (per + 1)
-            _picture(line_axes[start], questions[question], frame=GREY)
+            put_picture(line_axes[start], questions[question], frame=GREY)
             near = data.form(data.train.take(found[question][:per]).thumbs(data.form))
             for place in range(per):
                 frame = None
                 if data.train_labels is not None and data.test_labels is not None:
                     right = data.train_labels[found[question][place]] == data.test_labels[question]
                     frame = GREEN if right else RED
-                _picture(line_axes[start + 1 + place], near[place], frame=frame)
+                put_picture(line_axes[start + 1 + place], near[place], frame=frame)
     return figure
-
-
-def _picture(axes: Any, image: NDArray[np.float32] | None, frame: str | None = None) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for side in axes.spines.values():
-        side.set_visible(frame is not None)
-        side.set_color(frame or "none")
-        side.set_linewidth(1.6)
-    if image is not None:
-        shown = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
-        axes.imshow(shown.clip(0, 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
 
 
 def _quiet(axes: Any) -> None:

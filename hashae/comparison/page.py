@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 from importlib.resources import files
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import hashae
 from hashae.comparison import figures
 from hashae.comparison.run import Comparison
 from hashae.comparison.table import best, cell, lines, used_columns
+from hashae.drawing import to_base64
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-DPI = 110
 
 
 def to_html(comparison: Comparison) -> str:
@@ -34,7 +31,7 @@ def to_html(comparison: Comparison) -> str:
     drawn: list[dict[str, str]] = []
 
     def draw(title: str, text: str, figure: Figure) -> None:
-        drawn.append({"title": title, "text": text, "image": _png(figure)})
+        drawn.append({"title": title, "text": text, "image": to_base64(figure)})
 
     if found:
         if data.classes:
@@ -94,9 +91,3 @@ def _settings(comparison: Comparison) -> list[tuple[str, Any]]:
 
 def _seconds(budget: float | None) -> str:
     return "" if budget is None else f"{budget:g} s"
-
-
-def _png(figure: Figure) -> str:
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
-    return base64.b64encode(buffer.getvalue()).decode()

@@ -31,6 +31,7 @@ from hashae.training.positives import NeighbourPositives
 from hashae.training.schedule import learning_rate, noise_sigma
 from hashae.training.small_views import create_views
 from hashae.training.views import ViewMaker
+from hashae.training.weights import WEIGHTS, save_weights
 
 PREPARED = 10_000
 """Most training images from which a model computes what is not learned, such as the scaling of its inputs."""
@@ -116,7 +117,8 @@ def train(
     form
         Canonical form; None takes ``photo`` for the model's image size, or ``plain`` if `images` is an array.
     run
-        Folder for checkpoints, ``log.jsonl`` and, when TensorBoard is installed, its event files; None writes nothing.
+        Folder for checkpoints, ``log.jsonl``, the finished ``weights.safetensors`` and, when TensorBoard is
+        installed, its event files; None writes nothing.
     resume
         Go on from the checkpoint in `run`, to the number of steps planned there. Nothing is lost or drawn twice; only
         with ``neighbours`` above 1 or ``positives`` the similar images are looked for again, with the codes of then.
@@ -141,7 +143,7 @@ def train(
     if model.needs_images and not resume:
         _prepare(model, images, form, config.seed)
     if model.closed_form:
-        return _closed_form_result(model, images, form)
+        return _closed_form_result(model, images, form, run)
     # Channels last: the memory layout that the fast convolution kernels want.
     model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     # The fused optimiser updates all weights in one pass over memory.
@@ -207,6 +209,7 @@ def train(
                 saved = time.monotonic()
     model.to("cpu").eval()
     model.fit_threshold(_logits(model, views, 4096))
+    _keep_weights(model, form, run)
     return TrainResult(step, len(images), _recent(history) if history else done.loss, time.monotonic() - started)
 
 
@@ -248,15 +251,23 @@ def _prepare(model: HashModel, images: TrainingImages, form: CanonicalForm, seed
         model.prepare(torch.from_numpy(ViewMaker(images, form, strength=0).clean(np.sort(rows))))
 
 
-def _closed_form_result(model: HashModel, images: TrainingImages, form: CanonicalForm) -> TrainResult:
+def _closed_form_result(model: HashModel, images: TrainingImages, form: CanonicalForm, run: Path | None) -> TrainResult:
     """Finish a model that is computed and not trained; its loss is that of the training images."""
     started = time.monotonic()
     views = ViewMaker(images, form, strength=0)
     model.eval().fit_threshold(_logits(model, views, 4096))
+    _keep_weights(model, form, run)
     clean = torch.from_numpy(views.clean(np.arange(min(len(images), 4096))))
     with torch.no_grad():
         loss = float(model.loss(Views(clean, clean, clean), LossWeights()).total)
     return TrainResult(0, len(images), loss, time.monotonic() - started)
+
+
+def _keep_weights(model: HashModel, form: CanonicalForm, run: Path | None) -> None:
+    """Write the finished model, thresholds and canonical form included, beside the checkpoint."""
+    if run is not None:
+        run.mkdir(parents=True, exist_ok=True)
+        save_weights(model, form, run / WEIGHTS)
 
 
 def _moved(batch: Views, alike: NDArray[np.bool_] | None, device: torch.device) -> Views:

@@ -17,6 +17,9 @@ from hashae.pretrained import NAMES
 
 FORMAT = "1"
 
+WEIGHTS = "weights.safetensors"
+"""File of the finished weights in a run folder."""
+
 
 def save_weights(model: HashModel, form: CanonicalForm, path: Path) -> None:
     """Write the weights of a model as half-precision numbers; 11 bits are enough to start from.

@@ -1,0 +1,1 @@
+"""What autoencoders are also used for: outliers, probes, restoration."""
