@@ -16,6 +16,7 @@ from hashae.cli.options import collection_path, db_option, json_option
 @click.option("--radius", type=click.IntRange(0), help="Images at most RADIUS bits away.")
 @click.option("-k", type=click.IntRange(1), help="The K images with the fewest differing bits.  [default: 10]")
 @click.option("--matches", is_flag=True, help="Images that dedup would take for the same, each by its own radius.")
+@click.option("--mirror", is_flag=True, help="Look for the mirror image of IMAGE, too.")
 @click.option("--explain", is_flag=True, help="Say how the answer was found and how long it took.")
 @db_option
 @json_option
@@ -25,6 +26,7 @@ def query(
     radius: int | None,
     k: int | None,
     matches: bool,
+    mirror: bool,
     explain: bool,
     db: Path | None,
     as_json: bool,
@@ -39,6 +41,7 @@ def query(
       hashae query beach.jpg --matches       is this picture already here?
       hashae query beach.jpg --exact         same code: most likely the same picture
       hashae query beach.jpg --radius 20 --explain
+      hashae query beach.jpg --matches --mirror
       hashae query beach.jpg -k 3 --json
     """
     from hashae.cli.output import print_json, print_table, say
@@ -50,7 +53,9 @@ def query(
     if not exact and radius is None and not matches and k is None:
         k = 10
     with Collection.open(collection_path(db), create=False) as collection:
-        answer = collection.query(image, exact=exact, radius=radius, k=k, matches=matches, explain=explain)
+        answer = collection.query(
+            image, exact=exact, radius=radius, k=k, matches=matches, mirror=mirror, explain=explain
+        )
     if as_json:
         print_json({"image": str(image), **asdict(answer)})
         return
@@ -66,7 +71,7 @@ def query(
                 f"{match.width} × {match.height}",
                 match.format,
                 human_size(match.size),
-                match.path,
+                match.path + ("  (mirrored)" if match.mirrored else ""),
             )
             for match in answer.matches
         ]

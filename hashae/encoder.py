@@ -282,8 +282,15 @@ class Encoder:
             thumbs = list(pool.map(self._thumb, images))
         return self.encode_thumbs(np.stack(thumbs)).codes
 
-    def encode_file(self, path: str | Path) -> Encoded:
+    def encode_file(self, path: str | Path, *, mirror: bool = False) -> Encoded:
         """Return the code of one image file, ``uint8 (1, bits // 8)``, and its confidence.
+
+        Parameters
+        ----------
+        path
+            Of the file.
+        mirror
+            Return that of the picture and that of its mirror image, ``uint8 (2, bits // 8)``.
 
         Raises
         ------
@@ -291,7 +298,8 @@ class Encoder:
             If the file cannot be read.
         """
         with large_images_allowed():
-            return self.encode_thumbs(self._thumb(path)[None])
+            thumb = self._thumb(path)
+        return self.encode_thumbs(np.stack([thumb, thumb[:, :, ::-1]]) if mirror else thumb[None])
 
     def _thumb(self, path: str | Path) -> NDArray[np.uint8]:
         return decode(read_bytes(path), path, side=self.form.thumb, channels=self.form.channels).thumb

@@ -25,6 +25,8 @@ class ImageMatch:
         True if there is next to nothing to see in it; its code then means little.
     allowed
         Largest distance at which it would match, in bits; None if all matches were not what was asked for.
+    mirrored
+        True if it is nearer to the mirror image of the query, and that was asked for.
     """
 
     id: int
@@ -37,6 +39,7 @@ class ImageMatch:
     confidence: float
     featureless: bool
     allowed: float | None = None
+    mirrored: bool = False
 
 
 @dataclass(frozen=True)

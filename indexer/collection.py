@@ -35,8 +35,10 @@ from hashae.indexer.facts import Fact
 from hashae.indexer.index import HashIndex
 from hashae.indexer.ingest import ingest_sources
 from hashae.indexer.keep_rules import KeepPolicy
+from hashae.indexer.mirrored import join_mirrored
 from hashae.indexer.parts import Parts
 from hashae.indexer.pixels import file_pixel_hash, thumbnail
+from hashae.indexer.prune import Missing, find_missing, forget_images
 from hashae.indexer.report import DedupReport, Failure
 from hashae.indexer.sources import absolute_path
 from hashae.indexer.summary import IndexSummary, Progress
@@ -152,11 +154,13 @@ class Collection:
         folder: str | Path | None = None,
         *,
         workers: int = 2,
+        prune: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> IndexSummary:
         """Bring a folder, or all folders of the collection, up to date.
 
-        Files are told apart by size and time, and by the hash of their content where those differ.
+        Files are told apart by size and time, and by the hash of their content where those differ. A file that moved
+        keeps what is known of it. A folder that is missing, or empty and was not, is passed over: its drive is away.
 
         Parameters
         ----------
@@ -164,13 +168,15 @@ class Collection:
             Becomes a source of the collection if it is not one, or lies in one, already; None takes all sources.
         workers
             Threads that read and decode.
+        prune
+            Forget the images that are gone at once, also those of a folder that is empty now.
         on_progress
             Called from this thread.
 
         Raises
         ------
         SourceError
-            If the folder, or every folder of the collection, is missing, or there is no source yet.
+            If the folder, or every folder of the collection, is missing (or empty), or there is no source yet.
         CollectionError
             If there is no encoder, or the file cannot be written.
         """
@@ -184,10 +190,26 @@ class Collection:
             encoder,
             on_done=lambda source: self._parts.sources.mark_indexed(source, _now()),
             workers=workers,
+            allow_empty=prune,
             on_progress=on_progress,
         )
+        if prune:
+            place = None if folder is None else str(check_folder(folder))
+            found = find_missing(self._parts.database, self._parts.id, place, allow_empty=True)
+            summary.pruned = self.forget_missing(found)
         self._parts.tables.settle(encoder[0], encoder[1].bits, summary.encoded, on_progress)
         return summary
+
+    def missing(self, folder: str | Path | None = None) -> Missing:
+        """Return the images that are gone, of a folder or of all: what :meth:`forget_missing` would forget."""
+        place = None if folder is None else absolute_path(folder)
+        return find_missing(self._parts.database, self._parts.id, place)
+
+    def forget_missing(self, missing: Missing) -> int:
+        """Forget images that are gone; return how many. Verdicts stay: they belong to the content."""
+        if not missing.gone:
+            return 0
+        return forget_images(self._parts.database, self._parts.id, [id_ for id_, _ in missing.gone])
 
     def remove(self, path: str | Path) -> int:
         """Forget an image, or all images of a folder; the files are not touched. Return how many.
@@ -210,6 +232,7 @@ class Collection:
         radius: int | None = None,
         k: int | None = None,
         matches: bool = False,
+        mirror: bool = False,
         explain: bool = False,
     ) -> Answer:
         """Find images whose codes are those of `image`, or near it. Give one of `exact`, `radius`, `k` and `matches`.
@@ -226,6 +249,9 @@ class Collection:
             So many images with the fewest differing bits.
         matches
             Every image that :meth:`dedup` would take for the same picture: each by a radius of its own.
+        mirror
+            Ask for the mirror image, too, and put the two answers into one. A code tells left from right, unless its
+            encoder was trained not to.
         explain
             Say how the answer was found.
 
@@ -238,9 +264,12 @@ class Collection:
         """
         question = Question(exact, radius, k, matches)
         encoder = self._parts.encoder.open()
-        encoded = encoder[1].encode_file(image)
-        fact = Fact(float(encoded.confidence[0]), float(encoded.detail[0]))
-        return answer_query(self._parts, encoder, encoded.codes[0], fact, question, explain=explain)
+        encoded = encoder[1].encode_file(image, mirror=mirror)
+        answers = [
+            answer_query(self._parts, encoder, code, Fact(float(sure), float(detail)), question, explain=explain)
+            for code, sure, detail in zip(encoded.codes, encoded.confidence, encoded.detail, strict=True)
+        ]
+        return join_mirrored(*answers, k=k) if mirror else answers[0]
 
     def exact_many(self, codes: ArrayLike) -> list[list[int]]:
         """Return for each of `codes`, ``uint8 (m, bits // 8)``, the ids of the images that have it, ascending.
