@@ -24,6 +24,7 @@ from hashae.cli.options import (
 @encoder_option
 @budget_option
 @calibrate_option
+@click.option("--prune", is_flag=True, help="Forget pictures whose files are gone, also where all of them are.")
 @workers_option
 @json_option
 def index(
@@ -32,12 +33,14 @@ def index(
     encoder_name: str | None,
     budget: float,
     no_calibrate: bool,
+    prune: bool,
     workers: int,
     as_json: bool,
 ) -> None:
     """Bring FOLDER, or all folders of the collection, up to date.
 
-    Only new and changed files are read. Pictures become codes by the shipped
+    Only new and changed files are read; a file that was moved or renamed keeps all
+    that is known of it, and one that is gone is kept as missing until `hashae prune`. Pictures become codes by the shipped
     encoder, unless another is named. A collection of some hundred pictures that is
     new, or has grown by half, is calibrated as well, in a few seconds.
 
@@ -57,7 +60,7 @@ def index(
         check_folder(folder)
     with Collection.open(collection_path(db), threads=workers) as collection:
         changed = ensure_encoder(collection, folder, encoder_name, budget=budget, quiet=as_json, workers=workers)
-        summary = bring_up_to_date(collection, folder, workers=workers, quiet=as_json)
+        summary = bring_up_to_date(collection, folder, workers=workers, quiet=as_json, prune=prune)
         if changed and folder is not None:
             bring_up_to_date(collection, None, workers=workers, quiet=as_json)
         if not no_calibrate:

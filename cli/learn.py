@@ -114,11 +114,16 @@ def _encoder_named(name: str | None, folder: Path | None, *, budget: float, quie
     return learn(folder, quiet=quiet, budget=budget, workers=workers)
 
 
-def bring_up_to_date(collection: Collection, folder: Path | None, *, workers: int, quiet: bool) -> IndexSummary:
-    """Index a folder, or all folders of the collection, with progress, and tell what was found."""
+def bring_up_to_date(
+    collection: Collection, folder: Path | None, *, workers: int, quiet: bool, **settings: Any
+) -> IndexSummary:
+    """Index a folder, or all folders of the collection, with progress, and tell what was found.
+
+    Settings as those of :meth:`hashae.indexer.Collection.index`.
+    """
     with ProgressLine(quiet=quiet) as progress:
         summary = collection.index(
-            folder, workers=workers, on_progress=lambda p: progress.update(STAGES[p.stage], p.done, p.total)
+            folder, workers=workers, on_progress=lambda p: progress.update(STAGES[p.stage], p.done, p.total), **settings
         )
     if not quiet:
         say(describe(summary))
@@ -131,9 +136,12 @@ def describe(summary: IndexSummary) -> str:
     for count, word in (
         (summary.added, "new"),
         (summary.changed, "changed"),
+        (summary.moved, "moved"),
         (summary.unchanged, "unchanged"),
         (summary.missing, "gone since the last run"),
+        (summary.pruned, "forgotten"),
         (len(summary.failed), "unusable"),
+        (summary.unreadable, "of them usable before (what is known is kept)"),
     ):
         if count:
             parts.append(f"{count:,} {word}")

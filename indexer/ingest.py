@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -23,10 +23,11 @@ from hashae.encoder import Encoded, Encoder
 from hashae.errors import ImageError, SourceError
 from hashae.images.decode import DecodedImage, decode, large_images_allowed, read_bytes
 from hashae.images.scan import FoundFile, Problem, scan
-from hashae.indexer.ledger import FailedFile, FileState, KnownFile, Ledger, ReadImage, SameFile
+from hashae.indexer.ledger import FailedFile, FileState, KnownFile, Ledger, ReadImage, SameFile, Twin
 from hashae.indexer.report import Failure
 from hashae.indexer.sources import Source
 from hashae.indexer.summary import IndexSummary, Progress
+from hashae.indexer.whereabouts import is_hidden
 
 BATCH = 512
 """Images in one transaction: what kill -9 can cost."""
@@ -53,7 +54,7 @@ class _Job:
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """A job after reading: decoded, or only looked at (`image` None: same content as before), or failed.
+    """A job after reading: decoded, or only looked at (`image` None: content seen before, here or not), or failed.
 
     A failure that `lasts` lies in the content: it is not tried again until size or time change.
     """
@@ -96,14 +97,23 @@ class Ingest:
         self._ledger = Ledger(database, source[0], encoder[0])
         self._progress = on_progress or (lambda _progress: None)
         self.summary = IndexSummary()
+        self.lost: set[int] = set()
 
-    def run(self, below: str = "") -> IndexSummary:
+    def run(self, below: str = "", *, allow_empty: bool = False) -> IndexSummary:
         """Index the source, or only what lies in its folder `below`.
+
+        Parameters
+        ----------
+        below
+            Path in the source.
+        allow_empty
+            Believe a source in which there is not one picture any more: all of its images are missing then.
 
         Raises
         ------
         SourceError
-            If the folder is missing or cannot be listed.
+            If the folder is missing or cannot be listed, or is empty and was not: the place where a drive is mounted
+            is an empty folder while the drive is away.
         CollectionError
             If the collection cannot be written.
         """
@@ -112,7 +122,7 @@ class Ingest:
         jobs: list[_Job] = []
         problems: list[Problem] = []
         seen_broken: set[str] = set()
-        root = self._folder / below
+        root, number = self._folder / below, -1
         for number, found in enumerate(scan(root, problems.append)):
             relative = f"{below}/{found.relative}" if below else found.relative
             file = FoundFile(found.path, relative, found.size, found.mtime_ns)
@@ -127,17 +137,29 @@ class Ingest:
                 jobs.append(_Job(file, before))
             if number % 512 == 0:
                 self._progress(Progress("scan", number, None))
+        if number < 0 and not problems and not allow_empty:
+            self._refuse_empty(root, sum(not file.missing for file in known.values()))
         blocked = {f"{below}/{p.relative}" if below else p.relative: p.reason for p in problems}
         for problem in problems:
             self.summary.failed.append(Failure(problem.path, problem.reason))
+        lost = {known_.id for path, known_ in known.items() if not (known_.missing or is_hidden(path, blocked))}
+        self._ledger.whereabouts.vanished |= lost
         self._process(jobs)
         told = {path: failure.reason for path, failure in broken.items()}
         self._ledger.note_blocked({path: reason for path, reason in blocked.items() if told.get(path) != reason})
-        self._finish(known, set(broken) - seen_broken - {job.file.relative for job in jobs}, blocked)
+        over = set(broken) - seen_broken - {job.file.relative for job in jobs}
+        lost &= self._ledger.whereabouts.vanished  # those that did not turn up elsewhere
+        self.summary.missing, self.lost = len(lost), lost
+        self._ledger.finish(sorted(lost), [path for path in over if not is_hidden(path, blocked)])
         self._ledger.write_bands(lambda band: self._progress(Progress("bands", band, BANDS)))
         self.summary.failed.sort(key=lambda failure: failure.path)
         self.summary.seconds = time.monotonic() - started
         return self.summary
+
+    @property
+    def claimed(self) -> set[int]:
+        """Ids of the images whose files turned up elsewhere."""
+        return self._ledger.whereabouts.claimed
 
     def _process(self, jobs: list[_Job]) -> None:
         """Read, encode and store all jobs, batch by batch, in their order.
@@ -178,12 +200,14 @@ class Ingest:
     def _read_some(self, jobs: list[_Job]) -> list[_Done]:
         return [self._read(job) for job in jobs]
 
-    def _read(self, job: _Job) -> _Done:
+    def _read(self, job: _Job, *, anew: bool = False) -> _Done:
         file, known, form = job.file, job.known, self._encoder.form
         try:
             data = read_bytes(file.path)
             content = hashlib.sha256(data).digest()[:16]
             if known and known.coded and known.content == content:
+                return _Done(job, content)
+            if known is None and not anew and self._ledger.whereabouts.coded(content):
                 return _Done(job, content)
             image = decode(data, file.path, side=form.thumb, channels=form.channels)
         except ImageError as error:
@@ -204,14 +228,17 @@ class Ingest:
             for done in every
             if done.image is not None
         ]
-        failed, same = [], []
+        failed, same, twins = [], [], list[Twin]()
         for done in every:
             known = done.job.known
             if done.reason is not None:
                 failed.append(FailedFile(done.job.state, done.reason, done.lasts, known.id if known else None))
                 self.summary.failed.append(Failure(done.job.file.path, done.reason))
+                self.summary.unreadable += known is not None and not known.missing
             elif done.image is None and known is not None:
                 same.append(SameFile(done.job.state, known.id))
+            elif done.image is None:
+                twins.append(Twin(done.job.state, done.content))
         counts = self._ledger.store(
             read,
             np.concatenate([result.codes for result in encoded]) if encoded else None,
@@ -219,22 +246,25 @@ class Ingest:
             [grey for result in encoded for grey in result.detail.tolist()],
             failed,
             same,
+            twins,
         )
         self.summary.encoded += len(read)
         self.summary.added += counts.added
         self.summary.changed += counts.changed
+        self.summary.moved += counts.moved
         self.summary.unchanged += counts.unchanged
+        if counts.left:  # what they were twins of is gone since they were read
+            gone = {twin.file.path for twin in counts.left}
+            again = [self._read(done.job, anew=True) for done in every if done.job.file.relative in gone]
+            with ThreadPoolExecutor(1) as encoding:
+                self._store([(again, encoding.submit(self._encode, again))])
 
-    def _finish(self, gone: dict[str, KnownFile], repaired: set[str], blocked: Collection[str]) -> None:
-        """Mark what was not found any more, and forget failures of files that are gone."""
-
-        def hidden(path: str) -> bool:
-            # What lies in a folder that could not be listed is not gone; nobody looked.
-            return any(path == name or path.startswith(f"{name}/") or name == "" for name in blocked)
-
-        lost = [known.id for path, known in gone.items() if not known.missing and not hidden(path)]
-        self.summary.missing = len(lost)
-        self._ledger.finish(lost, [path for path in repaired if not hidden(path)])
+    def _refuse_empty(self, folder: Path, known: int) -> None:
+        if known:
+            raise SourceError(
+                f"{folder} holds no pictures now, and the collection knows {known:,} of it: they are kept; if a drive "
+                f"belongs there, mount it; if they are gone for good, run: hashae index {folder} --prune"
+            )
 
 
 def ingest_sources(
@@ -244,6 +274,7 @@ def ingest_sources(
     *,
     on_done: Callable[[Source], None],
     workers: int = 2,
+    allow_empty: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> IndexSummary:
     """Index several sources, one after the other.
@@ -254,29 +285,36 @@ def ingest_sources(
         As those of :class:`Ingest`.
     targets
         Each source with the folder in it to look at; the empty string is all of it.
+    allow_empty
+        As in :meth:`Ingest.run`.
     on_done
         Called with each source that was indexed as a whole.
 
     Raises
     ------
     SourceError
-        If every folder is missing. One that is (a drive that is not plugged in) is told; the others go on.
+        If every folder is missing, or empty that was not. One that is (a drive is away) is told; the others go on.
     CollectionError
         If the collection cannot be written.
     """
     total = IndexSummary()
     absent: list[SourceError] = []
+    lost: set[int] = set()
     for source, below in targets:
         run = Ingest(database, (source.id, source.path), encoder, workers=workers, on_progress=on_progress)
         try:
-            part = run.run(below)
+            part = run.run(below, allow_empty=allow_empty)
         except SourceError as error:
             absent.append(error)
-            total.failed.append(Failure(str(source.path), "folder cannot be listed now; its images are kept"))
+            empty = "holds no pictures now" in str(error)
+            state = "folder is empty now (is its drive mounted?)" if empty else "folder cannot be listed now"
+            total.failed.append(Failure(str(source.path), f"{state}; its images are kept"))
             continue
         if not below:
             on_done(source)
         total.include(part)
+        total.missing -= len(lost & run.claimed)  # gone from a source before this one, and found here
+        lost |= run.lost
     if targets and len(absent) == len(targets):
         raise absent[0]
     return total

@@ -6,7 +6,7 @@ A batch is one transaction. Nothing here looks at a picture.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
@@ -14,8 +14,9 @@ from sqlalchemy import Connection, and_, bindparam, delete, insert, select, upda
 from hashae.codes import Codes, keys
 from hashae.db import Database
 from hashae.db.schema import codes as codes_table
-from hashae.db.schema import collections, failures, images
+from hashae.db.schema import collections, failures, images, sources
 from hashae.indexer.band_rows import is_due, waiting, write_rows
+from hashae.indexer.whereabouts import Whereabouts
 
 NEVER = -1
 """Stored as the size of what failed for a reason outside the file: no file has it, so the next run tries again."""
@@ -83,13 +84,23 @@ class SameFile:
     id: int
 
 
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A file at a new place whose content has a code already."""
+
+    file: FileState
+    content: bytes
+
+
 @dataclass
 class Counts:
-    """How many rows were added, changed, or only confirmed."""
+    """How many rows were added, changed, moved, or only confirmed; `left` are twins that could not be placed."""
 
     added: int = 0
     changed: int = 0
+    moved: int = 0
     unchanged: int = 0
+    left: list[Twin] = field(default_factory=list)
 
 
 class Ledger:
@@ -105,6 +116,7 @@ class Ledger:
 
     def __init__(self, database: Database, source: int, encoder: int) -> None:
         self._database, self._source, self._encoder = database, source, encoder
+        self.whereabouts = Whereabouts(database, source, encoder)
 
     def load(self, below: str = "") -> tuple[dict[str, KnownFile], dict[str, KnownFailure]]:
         """Return what is known of the files in the folder `below`, and which of them failed; by path."""
@@ -133,6 +145,7 @@ class Ledger:
         detail: Sequence[float],
         failed: Sequence[FailedFile],
         same: Sequence[SameFile],
+        twins: Sequence[Twin] = (),
     ) -> Counts:
         """Write one batch in one transaction.
 
@@ -145,7 +158,9 @@ class Ledger:
         failed
             Files that could not be used; their rows are kept, marked missing.
         same
-            Files whose content was seen before.
+            Files whose content was seen before, at their own place.
+        twins
+            Files at new places whose content was seen before.
         """
         counts = Counts(unchanged=len(same))
         with self._database.write() as connection:
@@ -154,7 +169,9 @@ class Ledger:
                 self._store_codes(connection, ids, codes, zip(confidence, detail, strict=True))
                 if is_due(connection, self._encoder):
                     write_rows(connection, self._encoder)
-            self._store_states(connection, failed, same, [image.file.path for image in read])
+            self._place(connection, twins, counts)
+            new = [item.file.path for item in (*read, *twins)]
+            self._store_states(connection, failed, same, new)
             self._touch(connection)
         return counts
 
@@ -209,6 +226,12 @@ class Ledger:
         }
         # Asked again, inside the transaction: a run beside this one may have stored some of them.
         known, contents = self._stored(connection, list(rows))
+        moved = 0
+        for image in read:
+            if image.file.path not in known and self._move(connection, image.file, image.content):
+                moved += 1
+        if moved:
+            known, contents = self._stored(connection, list(rows))
         new = [row for path, row in rows.items() if path not in known]
         if new:
             connection.execute(insert(images), new)
@@ -222,7 +245,8 @@ class Ledger:
         connection.execute(delete(codes_table).where(codes_table.c.image.in_(changed)))
         counts.added += len(new)
         counts.changed += len(changed)
-        counts.unchanged += len(known) - len(changed)
+        counts.moved += moved
+        counts.unchanged += len(known) - len(changed) - moved
         known |= self._stored(connection, [str(row["path"]) for row in new])[0]
         return [known[path] for path in rows]
 
@@ -249,6 +273,31 @@ class Ledger:
             ],
         )
 
+    def _place(self, connection: Connection, twins: Sequence[Twin], counts: Counts) -> None:
+        """Give files at new places the rows of their old ones, or rows with the codes of their twins."""
+        if not twins:
+            return
+        stored = self._stored(connection, [twin.file.path for twin in twins])[0]
+        for twin in twins:
+            state = twin.file
+            if state.path in stored:  # by a run beside this one
+                counts.left.append(twin)
+            elif self._move(connection, state, twin.content):
+                counts.moved += 1
+            elif self.whereabouts.copy(connection, twin.content, (state.path, state.size, state.mtime_ns)):
+                counts.added += 1
+            else:
+                counts.left.append(twin)
+
+    def _move(self, connection: Connection, file: FileState, content: bytes) -> bool:
+        """Move the row of a file that is gone and had this content; False if there is none."""
+        found = self.whereabouts.claim(connection, content, file.path)
+        if found is None:
+            return False
+        values = {"source": self._source, "path": file.path, "size": file.size, "mtime_ns": file.mtime_ns}
+        connection.execute(update(images).where(images.c.id == found).values(**values, missing=False))
+        return True
+
     def _store_states(
         self, connection: Connection, failed: Sequence[FailedFile], same: Sequence[SameFile], read: list[str]
     ) -> None:
@@ -267,5 +316,5 @@ class Ledger:
 
     def _touch(self, connection: Connection) -> None:
         """Move the generation on: caches made before are stale."""
-        mine = collections.c.encoder == self._encoder
+        mine = collections.c.id == select(sources.c.collection).where(sources.c.id == self._source).scalar_subquery()
         connection.execute(update(collections).where(mine).values(generation=collections.c.generation + 1))

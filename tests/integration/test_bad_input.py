@@ -249,7 +249,7 @@ def test_what_may_not_be_read_is_listed_and_the_rest_is_done(hashae, options, fo
     try:
         done = hashae("index", folder, *options, wrapper=no_privileges)
         assert done.status == 0, done.err
-        assert done.err.startswith("3 images: 3 unchanged, 2 unusable, in ")
+        assert done.err.startswith("3 images: 3 unchanged, 2 unusable, 1 of them usable before")
         assert f"  {folder / 'closed'}: folder cannot be listed (Permission denied)\n" in done.err
         assert f"  {folder / 'secret.png'}: cannot be read (Permission denied)\n" in done.err
         os.chmod(folder, 0)

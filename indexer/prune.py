@@ -1,0 +1,91 @@
+"""Forgetting images whose files are gone for good; nothing on disk is touched."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import delete, exists, select, update
+
+from hashae.db import Database
+from hashae.db.schema import collections, failures, images, sources
+from hashae.indexer.sources import is_below
+
+CHUNK = 500
+"""Rows deleted in one statement."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Images that are marked missing.
+
+    Attributes
+    ----------
+    gone
+        Id and absolute path of those whose folder was looked at and whose file is not there, ordered by path.
+    away
+        Number of those whose folder is missing or empty now: its drive may be away, so they are kept.
+    """
+
+    gone: tuple[tuple[int, str], ...]
+    away: int
+
+
+def find_missing(
+    database: Database, collection: int, folder: str | None = None, *, allow_empty: bool = False
+) -> Missing:
+    """Return which images of a collection could be forgotten.
+
+    A file that is there and cannot be read is not gone.
+
+    Parameters
+    ----------
+    database
+        Open collection file.
+    collection
+        Row id.
+    folder
+        Absolute path; only images below it.
+    allow_empty
+        Believe a folder without anything in it.
+    """
+    unreadable = exists().where(failures.c.source == images.c.source, failures.c.path == images.c.path)
+    query = (
+        select(images.c.id, sources.c.path, images.c.path)
+        .select_from(images.join(sources))
+        .where(sources.c.collection == collection, images.c.missing, ~unreadable)
+    )
+    with database.read() as connection:
+        rows = connection.execute(query).all()
+    there = {root: _is_there(root, allow_empty=allow_empty) for root in {root for _, root, _ in rows}}
+    gone, away = [], 0
+    for id_, root, below in rows:
+        path = os.path.join(root, below)
+        if folder is not None and not is_below(path, folder):
+            continue
+        if not there[root]:
+            away += 1
+        elif not os.path.lexists(path):
+            gone.append((id_, path))
+    return Missing(tuple(sorted(gone, key=lambda row: row[1])), away)
+
+
+def forget_images(database: Database, collection: int, ids: list[int]) -> int:
+    """Delete the rows of images, as long as they are missing; return how many went."""
+    count = 0
+    with database.write() as connection:
+        for start in range(0, len(ids), CHUNK):
+            some = images.c.id.in_(ids[start : start + CHUNK]) & images.c.missing
+            count += connection.execute(delete(images).where(some)).rowcount
+        mine = collections.c.id == collection
+        connection.execute(update(collections).where(mine).values(generation=collections.c.generation + 1))
+    return count
+
+
+def _is_there(root: str | Path, *, allow_empty: bool) -> bool:
+    try:
+        with os.scandir(root) as entries:
+            return allow_empty or next(entries, None) is not None
+    except OSError:
+        return False

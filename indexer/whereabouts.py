@@ -1,0 +1,135 @@
+"""Following pictures by their content: a file at a new place may be one that is known and is gone from its old place.
+
+A moved or renamed file keeps its row, and with it all its codes; a copy of a known picture gets codes of its own
+without being decoded. Bytes decide, not names or times.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from threading import Lock
+
+from sqlalchemy import Connection
+
+from hashae.db import Database
+
+_CODED = (
+    "SELECT 1 FROM images JOIN codes ON codes.image = images.id AND codes.encoder = ? "
+    "WHERE images.content = ? AND codes.detail IS NOT NULL LIMIT 1"
+)
+
+_ROWS = """SELECT images.id, sources.path, images.path, images.missing FROM images JOIN sources
+ON sources.id = images.source WHERE images.content = ? AND sources.collection =
+(SELECT collection FROM sources WHERE id = ?) ORDER BY images.id"""
+
+_COPY = """INSERT INTO images (source, path, size, mtime_ns, content, pixels, width, height, format, missing)
+SELECT ?, ?, ?, ?, content, pixels, width, height, format, 0 FROM images WHERE id = ?"""
+
+_COPY_CODES = """INSERT INTO codes (encoder, "key", image, code, confidence, detail)
+SELECT encoder, "key", ?, code, confidence, detail FROM codes WHERE image = ?"""
+
+
+@dataclass
+class Whereabouts:
+    """Where the pictures of a collection were, and which of them are not there any more.
+
+    Parameters
+    ----------
+    database
+        Open collection file.
+    source, encoder
+        Row ids: the source that is looked at, the encoder in use.
+    vanished
+        Ids of the images that a scan of the source did not find any more; those that turn up elsewhere are taken out.
+    claimed
+        Ids of the images that turned up elsewhere.
+    """
+
+    database: Database
+    source: int
+    encoder: int
+    vanished: set[int] = field(default_factory=set)
+    claimed: set[int] = field(default_factory=set)
+    _lock: Lock = field(default_factory=Lock)
+
+    def __post_init__(self) -> None:
+        # A new collection has nothing that a file could be a copy of: its first run is not slowed down.
+        self.empty = not self.database.look_up("SELECT 1 FROM images LIMIT 1", ())
+
+    def coded(self, content: bytes) -> bool:
+        """Tell whether there is a code for this content already; from any thread."""
+        if self.empty:
+            return False
+        with self._lock:
+            return bool(self.database.look_up(_CODED, (self.encoder, content)))
+
+    def claim(self, connection: Connection, content: bytes, path: str) -> int | None:
+        """Return the image of this content whose file is gone, now to be found at `path`; None if there is none.
+
+        Of several, one with the name of the file is taken, else one that vanished just now.
+        """
+        if self.empty:
+            return None
+        rows = connection.exec_driver_sql(_ROWS, (content, self.source)).fetchall()
+        name = os.path.basename(path)
+        gone = []
+        for id_, folder, below, missing in rows:
+            root, at = os.fsdecode(folder), os.fsdecode(below)
+            if id_ in self.vanished or (_is_gone(os.path.join(root, at)) and (missing or _is_there(root))):
+                gone.append((os.path.basename(at) != name, bool(missing), id_))
+        if not gone:
+            return None
+        found = min(gone)[2]
+        self.vanished.discard(found)
+        self.claimed.add(found)
+        return found
+
+    def copy(self, connection: Connection, content: bytes, to: tuple[str, int, int]) -> bool:
+        """Add an image with this content at `to` (path, bytes, time) with the codes of another; False if none is left.
+
+        Pixels, size and codes of every encoder follow from the content.
+        """
+        query = _CODED.replace("SELECT 1", "SELECT images.id")
+        twin = connection.exec_driver_sql(query, (self.encoder, content)).scalar()
+        if twin is None:
+            return False
+        path, size, mtime_ns = to
+        made = connection.exec_driver_sql(_COPY, (self.source, stored_name(path), size, mtime_ns, twin))
+        connection.exec_driver_sql(_COPY_CODES, (made.lastrowid, twin))
+        return True
+
+
+def stored_name(path: str) -> str | bytes:
+    """Return a file name as it is stored: text, or bytes where it is no valid UTF-8; see the schema's `PathText`."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return path
+
+
+def is_hidden(path: str, blocked: Collection[str]) -> bool:
+    """Tell whether a path lies in a folder that could not be listed: nobody looked, so it is not gone."""
+    return any(path == name or path.startswith(f"{name}/") or name == "" for name in blocked)
+
+
+def _is_gone(path: str) -> bool:
+    """Tell whether there is surely nothing at a path; what may not be looked at is not gone."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _is_there(folder: str) -> bool:
+    """Tell whether a folder is there and holds anything; an empty one may be the place of a drive that is away."""
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is not None
+    except OSError:
+        return False
