@@ -40,8 +40,8 @@ def index(
     """Bring FOLDER, or all folders of the collection, up to date.
 
     Only new and changed files are read; a file that was moved or renamed keeps all
-    that is known of it, and one that is gone is kept as missing until `hashae prune`. Pictures become codes by the shipped
-    encoder, unless another is named. A collection of some hundred pictures that is
+    that is known of it, and one that is gone is kept as missing until `hashae prune`.
+    Pictures become codes by the shipped encoder, unless another is named. A collection of some hundred pictures that is
     new, or has grown by half, is calibrated as well, in a few seconds.
 
     \b

@@ -81,20 +81,21 @@ def ensure_encoder(
     """Give the collection an encoder: the one asked for by name, else its own, else the shipped one.
 
     `name` is that of a shipped encoder, ``train`` to learn one from `folder` now, or an encoder file. Return whether
-    another encoder was in use before, so that all folders have to be encoded again.
+    it is to follow another one, so that all folders have to be encoded again; that one stays in use until they are.
     """
     if name is None and collection.has_encoder:
-        return False
+        return collection.changes_encoder  # a run before this one was stopped
     if folder is None and not collection.has_encoder:
         raise SourceError(f"{collection.path} is empty; name a folder of pictures: hashae index FOLDER")
     encoder = _encoder_named(name, folder, budget=budget, quiet=quiet, workers=workers)
     changes = collection.has_encoder
     if changes:
         if collection.encoder.fingerprint == encoder.fingerprint:
+            collection.add_encoder(encoder)  # one that was to follow does not any more
             return False
         if not quiet:
             say(f"the collection changes to encoder {encoder.name!r}; all its images will be encoded again")
-    collection.set_encoder(encoder)
+    collection.add_encoder(encoder)
     return changes
 
 
@@ -127,6 +128,11 @@ def bring_up_to_date(
         )
     if not quiet:
         say(describe(summary))
+        if summary.waiting:
+            say(
+                f"{summary.waiting:,} images are still to be encoded by the new encoder; the old one stays in use "
+                "until they are, or until: hashae encoders use NAME"
+            )
     return summary
 
 

@@ -1,4 +1,4 @@
-"""``hashae stats`` and ``hashae encoders``."""
+"""``hashae stats``."""
 
 from __future__ import annotations
 
@@ -57,40 +57,3 @@ def stats(health: bool, plot_file: Path | None, db: Path | None, as_json: bool) 
         ]
         print_table("folders", ("folder", "images", "size", "missing", "indexed"), rows)
     print_failures([Failure(failure["path"], failure["reason"]) for failure in values["failures"]])
-
-
-@click.command()
-@db_option
-@json_option
-def encoders(db: Path | None, as_json: bool) -> None:
-    """List the encoders in the collection file.
-
-    \b
-    Examples:
-      hashae encoders
-      hashae encoders --json
-    """
-    from hashae.cli.output import print_json, print_table
-    from hashae.indexer import Collection
-
-    with Collection.open(collection_path(db), create=False) as collection:
-        listed = collection.list_encoders()
-    if as_json:
-        print_json(listed)
-        return
-    if not listed:
-        click.echo("no encoder yet; hashae index FOLDER learns one")
-        return
-    rows = [
-        (
-            ("* " if e["default"] else "") + e["name"],
-            e["bits"],
-            e["radius"],
-            f"{e['codes']:,}",
-            f"{e['health'].get('effective_bits', 0):.0f}",
-            e["added"],
-            e["fingerprint"][:12],
-        )
-        for e in listed
-    ]
-    print_table("", ("name (* in use)", "bits", "radius", "codes", "effective bits", "added", "fingerprint"), rows)

@@ -44,7 +44,7 @@ metadata = MetaData(
 APPLICATION_ID = 0x48534145
 """``HSAE``: written into the header of a SQLite file, so that other programs' databases are told apart."""
 
-SCHEMA_REVISION = "0005"
+SCHEMA_REVISION = "0006"
 """Newest migration; a test holds it equal to Alembic's head. Opening compares it without loading Alembic."""
 
 
@@ -83,6 +83,8 @@ collections = Table(
     Column("encoder", Integer),
     # Grows with every change of images or codes; caches carry the value they were made at.
     Column("generation", BigInteger, nullable=False, default=0),
+    # The one that takes its place when it has encoded every image; null if none waits.
+    Column("next_encoder", Integer),
 )
 
 sources = Table(

@@ -145,6 +145,46 @@ class Collection:
         """
         self._parts.encoder.set(encoder, _now())
 
+    def add_encoder(self, encoder: Encoder) -> None:
+        """Store `encoder` beside the one in use, which it follows when :meth:`index` has encoded every image with it.
+
+        Until then all answers come from the old one, whatever interrupts the work. Without any image, or any encoder,
+        it is the one in use at once.
+        """
+        if self.has_encoder and len(self):
+            self._parts.encoder.let_follow(encoder, _now())
+        else:
+            self.set_encoder(encoder)
+
+    @property
+    def changes_encoder(self) -> bool:
+        """True if an encoder was added that has not encoded every image yet."""
+        return self._parts.shelf.next() is not None
+
+    def use_encoder(self, name: str) -> None:
+        """Make an encoder of the file the one in use at once, by name or start of fingerprint.
+
+        Images that it has not encoded are not found until :meth:`index` did.
+
+        Raises
+        ------
+        UnknownName
+            If there is none, or more than one, of that name.
+        """
+        self._parts.shelf.switch(self._parts.shelf.find(name))
+
+    def remove_encoder(self, name: str) -> None:
+        """Delete an encoder and its codes from the file, by name or start of fingerprint.
+
+        Raises
+        ------
+        ConfigError
+            If it is the one in use.
+        UnknownName
+            If there is none, or more than one, of that name.
+        """
+        self._parts.shelf.remove(self._parts.shelf.find(name))
+
     def list_encoders(self) -> list[dict[str, Any]]:
         """Return name, bits, fingerprint, radius, number of codes and history of each encoder in the file."""
         return self._parts.shelf.listed()
@@ -180,7 +220,7 @@ class Collection:
         CollectionError
             If there is no encoder, or the file cannot be written.
         """
-        encoder = self._parts.encoder.open()
+        encoder = self._parts.encoder.for_indexing()
         targets = self._parts.sources.all() if folder is None else [self._parts.sources.claim(check_folder(folder))]
         if not targets:
             raise SourceError(f"{self.path} has no folder yet; give one: hashae index FOLDER")
@@ -197,7 +237,12 @@ class Collection:
             place = None if folder is None else str(check_folder(folder))
             found = find_missing(self._parts.database, self._parts.id, place, allow_empty=True)
             summary.pruned = self.forget_missing(found)
-        self._parts.tables.settle(encoder[0], encoder[1].bits, summary.encoded, on_progress)
+        if self.changes_encoder:
+            summary.waiting = self._parts.shelf.lacking(encoder[0])
+            if not summary.waiting:
+                self._parts.shelf.switch(encoder[0])
+        if encoder[0] == self._parts.shelf.default():
+            self._parts.tables.settle(encoder[0], encoder[1].bits, summary.encoded, on_progress)
         return summary
 
     def missing(self, folder: str | Path | None = None) -> Missing:

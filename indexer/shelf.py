@@ -6,10 +6,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, select, update
 
 from hashae.db import Database, inserted_id
-from hashae.db.schema import codes, collections, encoders
+from hashae.db.schema import bands, codes, collections, encoders, images, pending_bands, sources
+from hashae.errors import ConfigError, UnknownName
 from hashae.indexer.calibrated import Calibration
 
 
@@ -63,19 +64,92 @@ class Shelf:
             name, weights, decoder = connection.execute(query).one()
         return StoredEncoder(id_, name, weights, decoder)
 
+    def next(self) -> int | None:
+        """Return the row id of the encoder that is to follow the one in use, or None."""
+        query = select(collections.c.next_encoder).where(collections.c.id == self._collection)
+        with self._database.read() as connection:
+            found = connection.execute(query).scalar()
+        return None if found is None else int(found)
+
     def use(self, encoder: NewEncoder, when: str) -> None:
         """Make an encoder the one in use; it is added if the file does not hold it yet."""
-        mine = (encoders.c.collection == self._collection) & (encoders.c.fingerprint == encoder.fingerprint)
         with self._database.write() as connection:
-            found = connection.execute(select(encoders.c.id).where(mine)).scalar()
-            if found is None:
-                values = {**encoder.__dict__, "collection": self._collection, "added": when}
-                found = inserted_id(connection.execute(insert(encoders).values(values)))
-            connection.execute(
-                update(collections)
-                .where(collections.c.id == self._collection)
-                .values(encoder=found, generation=collections.c.generation + 1)
-            )
+            self._switch(connection, self._added(connection, encoder, when))
+
+    def stage(self, encoder: NewEncoder, when: str) -> None:
+        """Let an encoder follow the one in use when it has encoded every image; it is added if the file has it not."""
+        with self._database.write() as connection:
+            id_ = self._added(connection, encoder, when)
+            mine = collections.c.id == self._collection
+            follows = None if id_ == connection.execute(select(collections.c.encoder).where(mine)).scalar() else id_
+            connection.execute(update(collections).where(mine).values(next_encoder=follows))
+
+    def lacking(self, id_: int) -> int:
+        """Return how many present images an encoder has still to encode."""
+        coded = and_(codes.c.image == images.c.id, codes.c.encoder == id_, codes.c.detail.is_not(None))
+        query = (
+            select(func.count())
+            .select_from(images.join(sources).outerjoin(codes, coded))
+            .where(sources.c.collection == self._collection, images.c.missing.is_(False), codes.c.image.is_(None))
+        )
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def switch(self, id_: int) -> None:
+        """Make an encoder of the file the one in use."""
+        with self._database.write() as connection:
+            self._switch(connection, id_)
+
+    def find(self, name: str) -> int:
+        """Return the encoder of a name, or whose fingerprint begins so.
+
+        Raises
+        ------
+        UnknownName
+            If there is none, or more than one.
+        """
+        listed = self.listed()
+        found = [entry for entry in listed if name == entry["name"] or (name and entry["fingerprint"].startswith(name))]
+        if len(found) != 1:
+            known = ", ".join(f"{entry['name']} ({entry['fingerprint'][:12]})" for entry in listed) or "none"
+            what = "more than one encoder is" if found else "no encoder is"
+            raise UnknownName(f"{what} called {name!r}; expected a name or the start of a fingerprint of: {known}")
+        query = select(encoders.c.id).where(
+            encoders.c.collection == self._collection, encoders.c.fingerprint == found[0]["fingerprint"]
+        )
+        with self._database.read() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def remove(self, id_: int) -> None:
+        """Delete an encoder and all its codes.
+
+        Raises
+        ------
+        ConfigError
+            If it is the one in use.
+        """
+        if id_ == self.default():
+            raise ConfigError("this encoder is in use; let another take its place first: hashae index --encoder NAME")
+        with self._database.write() as connection:
+            # First what triggers would delete row by row.
+            for table in (bands, pending_bands, codes):
+                connection.execute(delete(table).where(table.c.encoder == id_))
+            connection.execute(delete(encoders).where(encoders.c.id == id_))
+            mine = (collections.c.id == self._collection) & (collections.c.next_encoder == id_)
+            connection.execute(update(collections).where(mine).values(next_encoder=None))
+
+    def _added(self, connection: Connection, encoder: NewEncoder, when: str) -> int:
+        """Return the row id of an encoder, added if the file does not hold it yet."""
+        mine = (encoders.c.collection == self._collection) & (encoders.c.fingerprint == encoder.fingerprint)
+        found = connection.execute(select(encoders.c.id).where(mine)).scalar()
+        if found is None:
+            values = {**encoder.__dict__, "collection": self._collection, "added": when}
+            found = inserted_id(connection.execute(insert(encoders).values(values)))
+        return int(found)
+
+    def _switch(self, connection: Connection, id_: int) -> None:
+        values = {"encoder": id_, "next_encoder": None, "generation": collections.c.generation + 1}
+        connection.execute(update(collections).where(collections.c.id == self._collection).values(values))
 
     def calibration(self, id_: int) -> str | None:
         """Return the JSON text of the calibration of an encoder in this collection, or None."""
@@ -91,7 +165,7 @@ class Shelf:
 
     def listed(self) -> list[dict[str, Any]]:
         """Return name, bits, radius, calibration, number of codes and history of each encoder, oldest first."""
-        default = self.default()
+        default, following = self.default(), self.next()
         count = select(func.count()).where(codes.c.encoder == encoders.c.id).scalar_subquery()
         columns = (encoders.c.id, encoders.c.name, encoders.c.fingerprint, encoders.c.info, encoders.c.added, count)
         query = (
@@ -105,7 +179,13 @@ class Shelf:
         for id_, name, fingerprint, text, added, coded, calibration in rows:
             info = json.loads(text)
             found = None if calibration is None else Calibration.from_json(calibration).to_dict()
-            head = {"name": name, "default": id_ == default, "bits": info["bits"], "radius": info["radius"]}
+            head = {
+                "name": name,
+                "default": id_ == default,
+                "next": id_ == following,
+                "bits": info["bits"],
+                "radius": info["radius"],
+            }
             rest = {"fingerprint": fingerprint, "added": added, "codes": coded, "canonical": info["form"]["name"]}
             shown.append({**head, **rest, "calibration": found, "health": info["health"], "made": info["made"]})
         return shown

@@ -36,6 +36,8 @@ class IndexSummary:
         Files that cannot be used, and why, those known from earlier runs included.
     encoded
         Images whose code was computed.
+    waiting
+        Images that an encoder which is to follow the one in use has still to encode; 0 if there is none, or it is done.
     seconds
         Wall-clock time.
     """
@@ -49,6 +51,7 @@ class IndexSummary:
     pruned: int = 0
     failed: list[Failure] = field(default_factory=list)
     encoded: int = 0
+    waiting: int = 0
     seconds: float = 0.0
 
     @property

@@ -124,6 +124,7 @@ def test_indexing_in_json_says_the_same_in_numbers(cli, photos, db, encoder_file
         "pruned": 0,
         "failed": [],
         "encoded": 9,
+        "waiting": 0,
         "calibration": None,
     }
 
