@@ -24,6 +24,7 @@ COMMANDS = {
     "leaks": "hashae.cli.leaks",
     "outliers": "hashae.cli.outliers",
     "prune": "hashae.cli.prune",
+    "probe": "hashae.cli.probe",
     "query": "hashae.cli.query",
     "show": "hashae.cli.show",
     "stats": "hashae.cli.stats",

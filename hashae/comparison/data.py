@@ -66,7 +66,13 @@ class ComparisonData:
 
 
 def load_data(
-    source: str | Path, *, images: int = 10_000, queries: int = 1000, seed: int = 0, workers: int = 2
+    source: str | Path,
+    *,
+    images: int = 10_000,
+    queries: int = 1000,
+    seed: int = 0,
+    workers: int = 2,
+    form: CanonicalForm | None = None,
 ) -> ComparisonData:
     """Load images to compare hashes on.
 
@@ -84,6 +90,8 @@ def load_data(
         Of the samples and of the division.
     workers
         Decoding threads.
+    form
+        Canonical form that the pictures of a folder are read for; None takes ``photo``.
 
     Raises
     ------
@@ -96,7 +104,7 @@ def load_data(
         return _digits(images, queries, seed)
     path = Path(source)
     if path.is_dir():
-        return _folder(path, images, queries, seed, workers)
+        return _folder(path, images, queries, seed, workers, form or CanonicalForm.preset("photo"))
     if path.suffix == ".npz" and path.is_file():
         return _arrays(path, images, queries, seed)
     raise SourceError(f"{source} cannot be compared on; expected a folder, an .npz file with images, or digits")
@@ -192,8 +200,7 @@ def _data(
     return ComparisonData(name, form, train, test, y_train, y_test, classes, "digits" if channels == 1 else "tiny")
 
 
-def _folder(path: Path, images: int, queries: int, seed: int, workers: int) -> ComparisonData:
-    form = CanonicalForm.preset("photo")
+def _folder(path: Path, images: int, queries: int, seed: int, workers: int, form: CanonicalForm) -> ComparisonData:
     pictures = load_training_images(path, form, limit=images + queries, seed=seed, workers=workers)
     train, test = _division(str(path), len(pictures), images, queries, seed)
     names = [file.relative_to(path).parts[0] if file.parent != path else "" for file in pictures.paths]

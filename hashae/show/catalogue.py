@@ -15,7 +15,7 @@ from hashae.codes import unpack
 from hashae.errors import ConfigError, UnknownName
 from hashae.health import code_health
 from hashae.show import figures, planes
-from hashae.show.model import LatentModel, open_model, read_log
+from hashae.show.model import LatentModel, has_noise, open_model, read_log
 from hashae.show.pictures import Pictures, load_pictures
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def reconstructions(request: Request) -> Figure:
 
 def curves(request: Request) -> Figure:
     """Draw the course of a training."""
-    return figures.training_curves(read_log(request.source))
+    return figures.training_curves(read_log(request.source), noise=has_noise(request.source))
 
 
 def latent_map(request: Request) -> Figure:

@@ -52,13 +52,15 @@ def reconstructions(images: Images, from_latent: Images, from_code: Images) -> F
     return picture_rows([("image", images), ("from its latent", from_latent), ("from its code", from_code)])
 
 
-def training_curves(steps: Sequence[dict[str, Any]]) -> Figure:
-    """Draw loss and its terms, and below them the noise before the sigmoid and the balance of the bits.
+def training_curves(steps: Sequence[dict[str, Any]], *, noise: bool = True) -> Figure:
+    """Draw loss and its terms, and below them the noise before the sigmoid and the imbalance of the bits.
 
     Parameters
     ----------
     steps
         From :func:`hashae.show.model.read_log`.
+    noise
+        Whether the model has noise before its sigmoid; others have only the balance below.
     """
     figure = new_figure(9, 5.6)
     upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [2, 1]})
@@ -69,7 +71,8 @@ def training_curves(steps: Sequence[dict[str, Any]]) -> Figure:
         values = [step["terms"].get(name, np.nan) for step in steps]
         upper.plot(place, _smooth(values, window), linewidth=1, label=name)
     upper.set_ylabel(f"mean of {window} steps" if window > 1 else "loss")
-    lower.plot(place, [step["sigma"] for step in steps], color=RED, label="noise before the sigmoid (deviation)")
+    if noise:
+        lower.plot(place, [step["sigma"] for step in steps], color=RED, label="noise before the sigmoid (deviation)")
     lower.plot(place, [step.get("balance", np.nan) for step in steps], color=GREY, label="imbalance of the bits")
     lower.set_xlabel("step")
     for axes in (upper, lower):

@@ -172,3 +172,11 @@ def read_log(run: str | Path) -> list[dict[str, Any]]:
     if len(steps) < 2:
         raise CheckpointError(f"{path} holds {len(steps)} steps; a curve needs two or more")
     return [steps[step] for step in sorted(steps)]
+
+
+def has_noise(run: str | Path) -> bool:
+    """Return whether the model of a run folder has noise before its sigmoid; one that was never saved is said to."""
+    try:
+        return bool(json.loads((Path(run) / "state.json").read_text("utf-8"))["model"]["model"] == "binary")
+    except (OSError, ValueError, KeyError, TypeError):
+        return True

@@ -152,9 +152,10 @@ def random_latents(model: LatentModel, latents: Images, count: int, rng: np.rand
     if model.variational:
         return noise
     if model.binary:
-        return (rng.random(shape) < (latents > 0.5).mean(axis=0)).astype(np.float32)
-    drawn = latents.mean(axis=0) + latents.std(axis=0) * noise
-    return np.clip(drawn, latents.min(axis=0), latents.max(axis=0)).astype(np.float32)
+        bits: Images = (rng.random(shape) < (latents > 0.5).mean(axis=0)).astype(np.float32)
+        return bits
+    drawn: Images = latents.mean(axis=0) + latents.std(axis=0) * noise
+    return drawn.clip(latents.min(axis=0), latents.max(axis=0))
 
 
 def shaken(start: Images, latents: Images, amount: float, rng: np.random.Generator) -> Images:

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from hashae.codes import Codes, pack, unpack
 from hashae.errors import CheckpointError, ConfigError
+from hashae.images.canonical import CanonicalForm
+from hashae.models.base import HashModel
 from hashae.models.binary import BinaryAutoencoder
 from hashae.models.variational import VariationalAutoencoder
 from hashae.training.weights import WEIGHTS, load_weights
@@ -49,6 +51,13 @@ class TrainedModel:
         model, self.form = load_weights(source)
         self.model = model.eval()
         self.name = model.config.model if path.name != WEIGHTS else f"{model.config.model} ({path.parent.name})"
+
+    @classmethod
+    def of(cls, model: HashModel, form: CanonicalForm) -> TrainedModel:
+        """Return a model that is in memory already; `form` is the canonical form it was trained with."""
+        made = cls.__new__(cls)
+        made.model, made.form, made.name = model.eval(), form, model.config.model
+        return made
 
     @property
     def bits(self) -> int:

@@ -1,0 +1,255 @@
+"""Pictures that do not belong: those whose code is rare, and those that the decoder cannot give back.
+
+A code is rare if even its nearest codes are far away. A picture of a kind that the encoder did not learn is decoded
+from its code into a picture of a kind that it did learn: the reconstruction error is large. Neither needs labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hashae.codes import Codes, hamming, pack
+from hashae.encoder import Encoder
+from hashae.errors import ConfigError, EncoderFileError, ImageError
+from hashae.images.decode import decode, large_images_allowed, read_bytes
+from hashae.images.scan import FoundFile, Problem, scan
+
+NEAREST = 10
+"""Nearest codes whose mean distance is the rarity of a code."""
+
+MIN_PICTURES = NEAREST + 2
+
+BLOCK = 512
+
+By = Literal["both", "error", "rarity"]
+
+
+@dataclass(frozen=True)
+class Outlier:
+    """One picture and how little it belongs.
+
+    Attributes
+    ----------
+    path
+        Of the file; a number where pictures came as arrays.
+    score
+        What the ranking is by, 0 (belongs) to 1.
+    error
+        Mean squared error of the picture decoded from its code, in canonical form; None without a decoder.
+    rarity
+        Mean distance in bits to the nearest codes.
+    """
+
+    path: str
+    score: float
+    error: float | None
+    rarity: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all values, ready for JSON."""
+        return {"path": self.path, "score": self.score, "error": self.error, "rarity": self.rarity}
+
+
+@dataclass(frozen=True)
+class OutlierReport:
+    """All pictures, those that belong least first.
+
+    Attributes
+    ----------
+    encoder
+        Its name.
+    by
+        What the ranking is by.
+    ranked
+        All pictures that could be read.
+    failed
+        Files that could not be read, and why.
+    """
+
+    encoder: str
+    by: By
+    ranked: tuple[Outlier, ...]
+    failed: tuple[Problem, ...]
+
+    def to_dict(self, count: int | None = None) -> dict[str, Any]:
+        """Return the first `count` pictures and what was counted, ready for JSON."""
+        return {
+            "encoder": self.encoder,
+            "by": self.by,
+            "pictures": len(self.ranked),
+            "outliers": [one.to_dict() for one in self.ranked[:count]],
+            "failures": [{"path": problem.path, "reason": problem.reason} for problem in self.failed],
+        }
+
+
+def rarity(codes: Codes, nearest: int = NEAREST) -> NDArray[np.float32]:
+    """Return the mean distance in bits of each code to its nearest others, ``float32 (n,)``.
+
+    Parameters
+    ----------
+    codes
+        ``uint8 (n, bytes)``, more than `nearest`. All pairs are compared.
+    nearest
+        Others that count.
+    """
+    if len(codes) <= nearest:
+        raise ConfigError(f"{len(codes)} codes given; the distance to {nearest} others needs {nearest + 1} or more")
+    means = []
+    for start in range(0, len(codes), BLOCK):
+        distances = hamming(codes[start : start + BLOCK], codes)
+        own = np.arange(len(distances))
+        distances[own, start + own] = np.iinfo(distances.dtype).max
+        near = np.partition(distances, nearest - 1, axis=1)[:, :nearest]
+        means.append(near.mean(axis=1, dtype=np.float32))
+    return np.concatenate(means)
+
+
+def code_errors(encoder: Encoder, images: NDArray[np.float32], codes: Codes) -> NDArray[np.float32]:
+    """Return the mean squared error of images decoded from their codes, ``float32 (n,)``.
+
+    Parameters
+    ----------
+    encoder
+        With its decoder.
+    images
+        Canonical images ``float32 (n, channels, size, size)``.
+    codes
+        Their codes.
+    """
+    errors: NDArray[np.float32] = np.square(encoder.decode(codes) - images).mean(axis=(1, 2, 3))
+    return errors
+
+
+def scores(errors: NDArray[np.float32] | None, rare: NDArray[np.float32], by: By = "error") -> NDArray[np.float64]:
+    """Return how little each picture belongs, ``float64 (n,)`` from 0 to 1: its rank, or the mean of both ranks.
+
+    Ranks, because an error in grey levels and a distance in bits have nothing else in common. Equal values share the
+    middle of their ranks.
+
+    Parameters
+    ----------
+    errors, rare
+        From :func:`code_errors` and :func:`rarity`.
+    by
+        Which of them count.
+    """
+    if by == "rarity":
+        return _ranks(rare)
+    if errors is None:
+        raise ConfigError(f"by is {by!r}, and the encoder has no decoder; use by='rarity'")
+    return _ranks(errors) if by == "error" else (_ranks(errors) + _ranks(rare)) / 2
+
+
+def _ranks(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    ordered = np.sort(values)
+    middle = (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right") - 1) / 2
+    ranks: NDArray[np.float64] = middle / max(len(values) - 1, 1)
+    return ranks
+
+
+def find_outliers(
+    folders: Sequence[str | Path],
+    encoder: Encoder,
+    *,
+    by: By = "error",
+    limit: int = 20_000,
+    seed: int = 0,
+    workers: int = 2,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> OutlierReport:
+    """Rank the pictures of folders by how little they belong to the others.
+
+    Parameters
+    ----------
+    folders
+        Scanned with their sub-folders; all pictures together are one collection.
+    encoder
+        Its decoder is needed unless `by` is ``rarity``.
+    by
+        ``error``, ``rarity``, or ``both`` (mean of the two ranks). Measured, the error tells best, see
+        ``benchmarks/outliers.py``.
+    limit
+        Most pictures; of more, a random sample is taken: all pairs of codes are compared.
+    seed
+        Of that sample.
+    workers
+        Decoding threads.
+    on_progress
+        Called with (done, total).
+
+    Raises
+    ------
+    SourceError
+        If a folder is missing.
+    ConfigError
+        If there are fewer than `MIN_PICTURES` readable pictures.
+    EncoderFileError
+        If a decoder is needed and missing.
+    """
+    if by != "rarity" and encoder.decoder_data is None:
+        raise EncoderFileError(
+            f"encoder {encoder.name!r} has no decoder to measure errors with; keep its .decoder.onnx file beside it, "
+            "or rank by rarity"
+        )
+    problems: list[Problem] = []
+    files = [file for folder in folders for file in scan(folder, problems.append)]
+    if len(files) > limit:
+        rows = np.sort(np.random.default_rng(seed).choice(len(files), limit, replace=False))
+        files = [files[row] for row in rows]
+    paths, codes, errors = [], [], []
+    with large_images_allowed(), ThreadPoolExecutor(workers) as pool:
+        loaded = pool.map(lambda file: _load(file, encoder), files)
+        done = 0
+        while block := list(islice(loaded, BLOCK)):
+            done += len(block)
+            problems += [one for one in block if isinstance(one, Problem)]
+            good = [one for one in block if not isinstance(one, Problem)]
+            if good:
+                images = encoder.form(np.stack([thumb for _, thumb in good]))
+                made = pack(encoder.canonical_logits(images) > 0)
+                paths += [path for path, _ in good]
+                codes.append(made)
+                if by != "rarity":
+                    errors.append(code_errors(encoder, images, made))
+            if on_progress:
+                on_progress(done, len(files))
+    if len(paths) < MIN_PICTURES:
+        first = f" (the first problem: {problems[0].path}: {problems[0].reason})" if problems else ""
+        raise ConfigError(
+            f"{len(paths)} readable pictures in {', '.join(map(str, folders))}{first}; telling which do not belong "
+            f"needs {MIN_PICTURES} or more"
+        )
+    rare = rarity(np.concatenate(codes))
+    wrong = np.concatenate(errors) if errors else None
+    total = scores(wrong, rare, by)
+    order = np.lexsort((np.arange(len(total)), -total))
+    ranked = tuple(_outliers(order, paths, total, wrong, rare))
+    return OutlierReport(encoder.name, by, ranked, tuple(problems))
+
+
+def _outliers(
+    order: NDArray[np.int64],
+    paths: Sequence[str],
+    total: NDArray[np.float64],
+    wrong: NDArray[np.float32] | None,
+    rare: NDArray[np.float32],
+) -> Iterator[Outlier]:
+    for row in order.tolist():
+        error = None if wrong is None else float(wrong[row])
+        yield Outlier(paths[row], float(total[row]), error, float(rare[row]))
+
+
+def _load(file: FoundFile, encoder: Encoder) -> tuple[str, NDArray[np.uint8]] | Problem:
+    try:
+        image = decode(read_bytes(file.path), file.path, side=encoder.form.thumb, channels=encoder.form.channels)
+    except ImageError as error:
+        return Problem(file.path, file.relative, error.reason)
+    return file.path, image.thumb
