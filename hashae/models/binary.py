@@ -94,7 +94,7 @@ def agreement(signs: Tensor, temperature: float, alike: Tensor | None = None) ->
     n = len(signs) // 2
     if alike is not None:
         positive = alike.tile(2, 2).fill_diagonal_(fill_value=False)
-        chosen = F.log_softmax(similarity, dim=1).masked_fill(~positive, 0)  # (2n, 2n); the diagonal is -inf
+        chosen = F.log_softmax(similarity.float(), dim=1).masked_fill(~positive, 0)  # (2n, 2n); the diagonal is -inf
         return -(chosen.sum(dim=1) / positive.sum(dim=1)).mean()
     partner = torch.arange(2 * n, device=signs.device).roll(n)
     return F.cross_entropy(similarity, partner)
