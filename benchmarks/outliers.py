@@ -112,7 +112,7 @@ def main() -> None:
                 codes = pack(encoder.canonical_logits(images) > 0)
                 errors, rare = code_errors(encoder, images, codes), rarity(codes)
                 truth = np.arange(len(images)) >= len(digits)
-                found = [roc_auc_score(truth, values) for values in (errors, rare, scores(errors, rare))]
+                found = [roc_auc_score(truth, values) for values in (errors, rare, scores(errors, rare, "both"))]
                 columns = "   ".join(f"{value:.3f}" for value in found)
                 print(f"{data.name:6} {name:9} {seed}     {kind:14}  {columns}", flush=True)
 

@@ -26,11 +26,14 @@ COMMANDS = {
     "prune": "hashae.cli.prune",
     "probe": "hashae.cli.probe",
     "query": "hashae.cli.query",
+    "serve": "hashae.cli.serve",
+    "restore": "hashae.cli.restore",
     "show": "hashae.cli.show",
     "stats": "hashae.cli.stats",
     "train": "hashae.cli.train",
     "undo": "hashae.cli.apply",
     "verdict": "hashae.cli.verdict",
+    "verify": "hashae.cli.verify",
 }
 """Name: module that defines it; imported when it is called or listed, so that start-up stays short."""
 

@@ -1,4 +1,4 @@
-"""A trained model to look into: arrays in, arrays out. What an encoder file has lost, latents and variances, is here."""
+"""A trained model to look into: arrays in, arrays out, with the latents and variances that an encoder file lacks."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ class TrainedModel:
             source = path
         model, self.form = load_weights(source)
         self.model = model.eval()
-        self.name = model.config.model if path.name != WEIGHTS else f"{model.config.model} ({path.parent.name})"
+        self.name = model.config.model
+        if path.name == WEIGHTS and path.parent.name != self.name:
+            self.name += f" ({path.parent.name})"
 
     @classmethod
     def of(cls, model: HashModel, form: CanonicalForm) -> TrainedModel:
