@@ -14,7 +14,7 @@ import hashae
 ROOT = Path(__file__).parents[1]
 FOLDERS = {"hashae": "hashae", "indexer": "hashae.indexer", "db": "hashae.db", "cli": "hashae.cli"}
 
-UPPER = ("hashae.indexer", "hashae.db", "hashae.cli")
+UPPER = ("hashae.indexer", "hashae.db", "hashae.serve", "hashae.cli")
 MEETING_ROOMS = (
     "hashae.indexer.answer_query",
     "hashae.indexer.calibrate",
@@ -24,6 +24,7 @@ MEETING_ROOMS = (
     "hashae.indexer.own_encoder",
     "hashae.indexer.parts",
     "hashae.indexer.pixels",
+    "hashae.indexer.served",
 )
 """The modules of the indexer in which pictures or encoder meet codes; all others see codes only."""
 
@@ -32,6 +33,16 @@ TRUST = ("hashae.calibration", "hashae.health", "hashae.precision", "hashae.prom
 
 ALLOWED = {
     "hashae.cli": ("hashae",),
+    "hashae.serve": (
+        "hashae.serve",
+        "hashae.indexer",
+        "hashae.images",
+        "hashae.encoder",
+        "hashae.codes",
+        *TRUST,
+        "hashae.errors",
+    ),
+    "hashae.client": ("hashae.errors",),
     "hashae.indexer": ("hashae.indexer", "hashae.db", "hashae.codes", *TRUST, "hashae.errors"),
     "hashae.db": ("hashae.db", "hashae.codes", "hashae.errors"),
     "hashae.images": ("hashae.images", "hashae.codes", "hashae.errors"),
@@ -56,12 +67,15 @@ HOMES = {
     "onnxscript": ("hashae.models", "hashae.training"),
     "faiss": ("hashae.indexer", "hashae.evaluation"),
     "click": ("hashae.cli",),
+    "fastapi": ("hashae.serve",),
+    "starlette": ("hashae.serve",),
+    "uvicorn": ("hashae.cli.serve",),
     "sqlalchemy": ("hashae.db", "hashae.indexer"),
     "alembic": ("hashae.db",),
 }
 """Library -> the only parts that may import it."""
 
-LATE = ("torch", "faiss", "onnxruntime", "sqlalchemy", "onnx", "sklearn", "matplotlib")
+LATE = ("fastapi", "torch", "faiss", "onnxruntime", "sqlalchemy", "onnx", "sklearn", "matplotlib")
 """What `hashae --help` must not load: each takes longer to import than the help may take."""
 
 
@@ -130,6 +144,9 @@ def test_heavy_libraries_stay_at_home(module, path):
         ("hashae.training.loop", "hashae.db.schema", False),
         ("hashae.encoder", "hashae.training.export", False),
         ("hashae.cli.dedup", "hashae.training", True),
+        ("hashae.serve.api", "hashae.indexer.served", True),
+        ("hashae.serve.api", "hashae.db.schema", False),
+        ("hashae.serve.api", "hashae.models", False),
         ("hashae.evaluation.ranking", "hashae.codes.pack", True),
         ("hashae.evaluation.ranking", "hashae.training.train", False),
     ],

@@ -71,7 +71,7 @@ def test_constraints_pin_what_is_asked_for():
     extras = PROJECT["project"]["optional-dependencies"]
     asked = {
         normal(re.match(r"[\w.-]+", requirement)[0])
-        for requirement in [*PROJECT["project"]["dependencies"], *extras["train"], *extras["dev"]]
+        for requirement in [*PROJECT["project"]["dependencies"], *extras["train"], *extras["serve"], *extras["dev"]]
     } - {"hashae"}
     assert asked <= {normal(name) for name in pins}
     # A build such as +cpu would keep everybody from installing another one.

@@ -1,0 +1,129 @@
+"""``hashae serve``: the page and the API over one collection."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import click
+
+from hashae.cli.options import collection_path, db_option, default_workers
+
+
+@click.command()
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; others than loopback need a token."
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="Port; 0 takes a free one."
+)
+@click.option(
+    "--token/--no-token",
+    "wants_token",
+    default=None,
+    help="Ask for an access token, made for this run or taken from HASHAE_TOKEN.  [default: unless on loopback]",
+)
+@click.option(
+    "--allow-host",
+    "allow_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A name that browsers call this machine by; can be repeated.",
+)
+@click.option(
+    "--max-upload",
+    type=click.IntRange(1, 1024),
+    default=64,
+    show_default=True,
+    metavar="MIB",
+    help="Largest picture that is taken, in MiB.",
+)
+@click.option("--open/--no-open", "opens", default=False, help="Open the page in a browser.")
+@db_option
+def serve(
+    host: str,
+    port: int,
+    wants_token: bool | None,
+    allow_hosts: tuple[str, ...],
+    max_upload: int,
+    opens: bool,
+    db: Path | None,
+) -> None:
+    """Search, review duplicates and look into a collection in a browser; the same as JSON for programs.
+
+    Only this machine can reach the page unless --host says otherwise. Whoever can reach it can put duplicates into the
+    trash: on a machine that you share, give --token.
+
+    \b
+    Examples:
+      hashae serve --open
+      hashae serve --port 9000 --db photos.db
+      hashae serve --host 0.0.0.0 --allow-host nas.local
+    """
+    from hashae.cli.output import say
+    from hashae.errors import ConfigError, MissingDependency
+
+    try:
+        import uvicorn
+
+        from hashae.serve.app import create_app
+    except ModuleNotFoundError as error:
+        raise MissingDependency(f"the page ({error.name} is missing)", "serve") from error
+    from hashae.serve.settings import MIB, ServeSettings, is_loopback
+
+    if wants_token is False and not is_loopback(host):
+        raise click.UsageError(f"{host} can be reached from other machines: it is not served without a token")
+    listener = _listen(host, port)
+    settings = ServeSettings(
+        collection=collection_path(db),
+        host=host,
+        port=listener.getsockname()[1],
+        token=_token() if wants_token or not is_loopback(host) else "",
+        allow_hosts=allow_hosts,
+        max_bytes=max_upload * MIB,
+        threads=default_workers(),
+    )
+    with listener:
+        app = create_app(settings)
+        app.state.desk.served.warm()
+        say(f"{settings.url}  (stop with Ctrl+C)")
+        if not is_loopback(host):
+            say("note: this is plain HTTP; whoever can listen in on the network sees pictures and token")
+        if opens:
+            import webbrowser
+
+            webbrowser.open(settings.url)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            limit_concurrency=256,
+            timeout_keep_alive=20,
+        )
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        except OSError as error:
+            raise ConfigError(f"{host}:{port} cannot be served ({error.strerror or error})") from error
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a bound socket, so that a port that is taken is told in a sentence."""
+    from hashae.errors import ConfigError
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"{host}:{port} cannot be listened on ({error.strerror or error}); try --port 0") from error
+    return listener
+
+
+def _token() -> str:
+    import os
+    import secrets
+
+    return os.environ.get("HASHAE_TOKEN") or secrets.token_urlsafe(24)

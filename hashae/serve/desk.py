@@ -1,0 +1,116 @@
+"""Everything the routes share: the collection, its pictures, reviews and jobs, and answers that are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Lock
+from typing import Any, TypeVar
+
+import numpy as np
+
+from hashae.indexer.collection import Collection
+from hashae.indexer.collection_health import CollectionHealth
+from hashae.indexer.projection import project
+from hashae.indexer.served import ServedCollection
+from hashae.indexer.summary import Progress
+from hashae.serve.jobs import Jobs
+from hashae.serve.metrics import Metrics
+from hashae.serve.pictures import Thumbnails
+from hashae.serve.review import Review
+from hashae.serve.settings import ServeSettings
+
+Tell = Callable[[Progress], None]
+T = TypeVar("T")
+
+
+class Desk:
+    """What one server works with.
+
+    Parameters
+    ----------
+    settings
+        Of the server.
+
+    Raises
+    ------
+    CollectionError
+        If the collection cannot be opened.
+    """
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self.settings = settings
+        self.collection = Collection.open(settings.collection, create=False, threads=settings.threads)
+        self.served = ServedCollection(self.collection, decoders=settings.threads)
+        self.thumbnails = Thumbnails(self.served, decoders=settings.threads)
+        self.review = Review(self.served)
+        self.jobs = Jobs()
+        self.metrics = Metrics()
+        self._lock = Lock()
+        self._kept: dict[str, tuple[int, Any]] = {}
+
+    def close(self) -> None:
+        """Wait for what runs, and close the collection."""
+        self.jobs.close()
+        self.collection.close()
+
+    def stats(self) -> dict[str, Any]:
+        """Return counts of the collection, counted anew when it has changed."""
+        return self._once("stats", self.served.stats)
+
+    def health(self) -> CollectionHealth:
+        """Return the health of the collection, measured anew when it has changed."""
+        return self._once("health", lambda: self._alone(lambda collection: collection.health()))
+
+    def points(self) -> bytes:
+        """Return the map: for each image its id, ``uint32`` little-endian, then x and y, ``uint16`` of 65,535 each."""
+
+        def make() -> bytes:
+            ids, codes, _ = self.served.codes()
+            points = np.empty(len(ids), np.dtype([("id", "<u4"), ("x", "<u2"), ("y", "<u2")]))
+            places = (project(codes) * 65535).round().astype(np.uint16)
+            points["id"], points["x"], points["y"] = ids, places[:, 0], places[:, 1]
+            return points.tobytes()
+
+        return self._once("map", make)
+
+    def some_images(self, count: int, seed: int) -> list[int]:
+        """Return the ids of some images, drawn with a seed; fewer if there are fewer."""
+        ids = self.served.codes()[0]
+        if not len(ids):
+            return []
+        drawn = np.random.default_rng(seed).choice(len(ids), min(count, len(ids)), replace=False)
+        return [int(ids[place]) for place in drawn]
+
+    def curve(self) -> list[dict[str, Any]] | None:
+        """Return recall and precision of every radius as measured since the start, or None."""
+        job = self.jobs.get("calibrate")
+        return job.result["curve"] if job.state == "done" else None
+
+    def calibrate(self, tell: Tell) -> dict[str, Any]:
+        """Measure which radius keeps the promise; it is stored, and the curve is kept for the page."""
+        found = self._alone(lambda collection: collection.calibrate(workers=self.settings.threads, on_progress=tell))
+        return {"calibration": found.calibration.to_dict(), "curve": found.one.rows()}
+
+    def index(self, tell: Tell) -> dict[str, Any]:
+        """Bring the folders of the collection up to date."""
+        summary = self._alone(lambda collection: collection.index(workers=self.settings.threads, on_progress=tell))
+        names = ("added", "changed", "unchanged", "missing", "encoded", "seconds")
+        return {name: getattr(summary, name) for name in names} | {"failed": len(summary.failed)}
+
+    def _alone(self, work: Callable[[Collection], T]) -> T:
+        """Do something long with a collection of its own: the one that is served answers others meanwhile."""
+        settings = self.settings
+        with Collection.open(settings.collection, create=False, threads=settings.threads) as collection:
+            return work(collection)
+
+    def _once(self, name: str, make: Callable[[], T]) -> T:
+        generation = self.served.generation()
+        with self._lock:
+            kept = self._kept.get(name)
+        if kept is not None and kept[0] == generation:
+            found: T = kept[1]
+            return found
+        value = make()
+        with self._lock:
+            self._kept[name] = (generation, value)
+        return value

@@ -1,0 +1,95 @@
+"""Settings of a server, and what of them follows from its address."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hashae.errors import ConfigError
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """How a collection is served.
+
+    Attributes
+    ----------
+    collection
+        Collection file; it must exist.
+    host, port
+        Address to listen on. Other than loopback needs an access token.
+    token
+        Access token that every request has to show; empty: none is asked for.
+    allow_hosts
+        Names, beside the address, by which browsers may call the server.
+    max_bytes, max_pixels, max_seconds
+        Limits of an uploaded picture: bytes of the request, width x height, and the time until its answer.
+    threads
+        CPU threads of encoder and search.
+    session
+        What a page has to show to change anything; made anew for each start.
+
+    Raises
+    ------
+    ConfigError
+        If the address is not loopback and there is no token, or the token is short.
+    """
+
+    collection: Path
+    host: str = "127.0.0.1"
+    port: int = 8765
+    token: str = field(default="", repr=False)
+    allow_hosts: tuple[str, ...] = ()
+    max_bytes: int = 64 * MIB
+    max_pixels: int = 100_000_000
+    max_seconds: float = 30.0
+    threads: int = 2
+    session: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.token and not is_loopback(self.host):
+            raise ConfigError(f"{self.host} can be reached from other machines; an access token is needed")
+        if self.token and len(self.token) < 16:
+            raise ConfigError(f"the access token has {len(self.token)} characters; expected 16 or more")
+
+    @property
+    def host_names(self) -> frozenset[str]:
+        """Names that the Host header of a request may have, lower case, without port."""
+        names = {"localhost", "127.0.0.1", "::1", *(name.lower() for name in self.allow_hosts)}
+        if not is_loopback(self.host):
+            names.add(socket.gethostname().lower())
+        return frozenset(names | {self.host.lower()})
+
+    @property
+    def any_address(self) -> bool:
+        """True if a request may name the server by any IP address: names can be pointed elsewhere, addresses cannot."""
+        return not is_loopback(self.host)
+
+    @property
+    def url(self) -> str:
+        """Address to open in a browser, with the access token if there is one."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        if self.host in {"0.0.0.0", "::", ""}:
+            host = socket.gethostname()
+        return f"http://{host}:{self.port}/" + (f"?token={self.token}" if self.token else "")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address can be reached from this machine only.
+
+    Examples
+    --------
+    >>> [is_loopback(host) for host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "192.168.1.7")]
+    [True, True, True, False, False]
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""Style sheet, scripts and icon of the page, as they are sent."""
