@@ -173,6 +173,33 @@ def open_database(path: str | Path, *, create: bool = True) -> Database:
         If the file is missing (and not to be created), is no SQLite file, belongs to another program, was written by a
         newer hashae, or cannot be written, which a file of an older hashae must be, once.
     """
+    path = check_collection_file(path, create=create)
+    new = not path.exists() or path.stat().st_size == 0
+    database = Database(path, _engine(path))
+    try:
+        _upgrade(database, new=new)
+    except DBAPIError as error:
+        database.close()
+        raise translate(path, error.orig or error) from error
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def check_collection_file(path: str | Path, *, create: bool = False) -> Path:
+    """Return the absolute path of a file that may be a collection; what is inside is not looked at yet.
+
+    Parameters
+    ----------
+    path, create
+        As in :func:`open_database`.
+
+    Raises
+    ------
+    CollectionError
+        If it is missing (and not to be created), or no SQLite file.
+    """
     path = Path(os.path.abspath(path))
     if path.exists() and not path.is_file():
         what = "a folder" if path.is_dir() else "not a regular file"
@@ -184,16 +211,7 @@ def open_database(path: str | Path, *, create: bool = True) -> Database:
         raise CollectionError(f"{path.parent} does not exist; create the folder, or give another --db")
     if not new:
         _check_header(path)
-    database = Database(path, _engine(path))
-    try:
-        _upgrade(database, new=new)
-    except DBAPIError as error:
-        database.close()
-        raise translate(path, error.orig or error) from error
-    except BaseException:
-        database.close()
-        raise
-    return database
+    return path
 
 
 def _check_header(path: Path) -> None:

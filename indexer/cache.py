@@ -181,8 +181,8 @@ def write_arrays(path: Path, arrays: Arrays, stamp: Stamp) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def read_arrays(path: Path, stamp: Stamp) -> Arrays:
-    """Map a cache file and check it.
+def read_arrays(path: Path, stamp: Stamp, *, thorough: bool = False) -> Arrays:
+    """Map a cache file and check it; `thorough` compares the checksums of all blocks, which reads all of it.
 
     Returns
     -------
@@ -207,7 +207,7 @@ def read_arrays(path: Path, stamp: Stamp) -> Arrays:
         # compiled loops are compiled for one kind of array only.
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     arrays = {entry["name"]: _array(mapped, entry, start, size) for entry in about["arrays"]}
-    _check_blocks(mapped, about["arrays"], start)
+    _check_blocks(mapped, about["arrays"], start, thorough=thorough)
     _check_shapes(arrays, stamp.bits)
     _check_bounds(arrays)
     _check_codes(arrays)
@@ -253,8 +253,8 @@ def _array(mapped: mmap.mmap, entry: dict[str, Any], start: int, size: int) -> N
     return np.frombuffer(mapped, dtype, count, offset).reshape(shape)
 
 
-def _check_blocks(mapped: mmap.mmap, arrays: list[dict[str, Any]], start: int) -> None:
-    """Compare the checksums of the first, the last and some other blocks."""
+def _check_blocks(mapped: mmap.mmap, arrays: list[dict[str, Any]], start: int, *, thorough: bool) -> None:
+    """Compare the checksums of the first, the last and some other blocks, or of all."""
     blocks = []
     for entry in arrays:
         length = prod(entry["shape"]) * np.dtype(entry["dtype"]).itemsize
@@ -264,7 +264,9 @@ def _check_blocks(mapped: mmap.mmap, arrays: list[dict[str, Any]], start: int) -
         for number, checksum in enumerate(entry["crc"]):
             blocks.append((begin + number * BLOCK, begin + min((number + 1) * BLOCK, length), checksum))
     view = memoryview(mapped)
-    for number in np.unique(np.linspace(0, len(blocks) - 1, min(len(blocks), CHECKED_BLOCKS)).astype(int)):
+    for number in np.unique(
+        np.linspace(0, len(blocks) - 1, len(blocks) if thorough else min(len(blocks), CHECKED_BLOCKS)).astype(int)
+    ):
         begin, stop, checksum = blocks[number]
         if zlib.crc32(view[begin:stop]) != checksum:
             raise Unusable("is damaged: a checksum differs")

@@ -42,6 +42,7 @@ from hashae.indexer.prune import Missing, find_missing, forget_images
 from hashae.indexer.report import DedupReport, Failure
 from hashae.indexer.sources import absolute_path
 from hashae.indexer.summary import IndexSummary, Progress
+from hashae.indexer.verify import Check, repair, verify
 
 if TYPE_CHECKING:
     from hashae.indexer.calibrate import Measurement, Sampling
@@ -472,6 +473,22 @@ class Collection:
             workers=workers,
             on_progress=on_progress,
         )
+
+    def verify(self, *, sample: int = 100, on_progress: Callable[[Progress], None] | None = None) -> Check:
+        """Look whether codes, bands, pictures and index agree, see :mod:`hashae.indexer.verify`; nothing is changed.
+
+        Parameters
+        ----------
+        sample
+            Most images to encode again.
+        on_progress
+            Called from this thread.
+        """
+        return verify(self._parts, sample=sample, on_progress=on_progress)
+
+    def repair(self, check: Check) -> None:
+        """Put right what :meth:`verify` found; if it `reads_again`, a run of :meth:`index` must follow."""
+        repair(self._parts, check)
 
     def failures(self) -> list[Failure]:
         """Return the files that cannot be used, and why, ordered by path."""

@@ -71,7 +71,7 @@ class KeptIndex:
         TooLittleMemory
             If the codes do not fit.
         """
-        path, stamp = cache_path(self._database.path, self._collection), self._stamp(encoder, bits, generation)
+        path, stamp = cache_path(self._database.path, self._collection), self.stamp(encoder, bits, generation)
         index = load_index(path, stamp, threads=self._threads)
         if index is not None:
             if self._agrees(index, encoder):
@@ -122,7 +122,8 @@ class KeptIndex:
         why = "there is too little memory for an index: all codes were read from the file, block by block"
         return FileAnswer(sorted(found), Explanation("blocks", why, 0, read, perf_counter() - start, len(found)))
 
-    def _stamp(self, encoder: int, bits: int, generation: int) -> Stamp:
+    def stamp(self, encoder: int, bits: int, generation: int) -> Stamp:
+        """Return what an index of this encoder's codes, made at this generation, is stamped with."""
         fingerprint = select(encoders.c.fingerprint).where(encoders.c.id == encoder)
         created = select(collections.c.created).where(collections.c.id == self._collection)
         with self._database.read() as connection:

@@ -170,7 +170,7 @@ class Ledger:
                 if is_due(connection, self._encoder):
                     write_rows(connection, self._encoder)
             self._place(connection, twins, counts)
-            new = [item.file.path for item in (*read, *twins)]
+            new = [image.file.path for image in read] + [twin.file.path for twin in twins]
             self._store_states(connection, failed, same, new)
             self._touch(connection)
         return counts

@@ -81,7 +81,7 @@ class Whereabouts:
                 gone.append((os.path.basename(at) != name, bool(missing), id_))
         if not gone:
             return None
-        found = min(gone)[2]
+        found: int = min(gone)[2]
         self.vanished.discard(found)
         self.claimed.add(found)
         return found
