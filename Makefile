@@ -38,7 +38,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 	@touch $@ .venv/demo.stamp
 
 .venv/bench.stamp: .venv/dev.stamp
-	$(PIP_INSTALL) imagehash pybktree usearch
+	$(PIP_INSTALL) imagehash pybktree usearch duckdb
 	@touch $@
 
 demo: .venv/demo.stamp
@@ -61,6 +61,7 @@ bench: .venv/bench.stamp
 	$(BIN)/python benchmarks/ingest.py
 	$(BIN)/python benchmarks/planted.py
 	$(BIN)/python benchmarks/search.py
+	$(BIN)/python benchmarks/duplicates.py
 
 # The shipped encoder, from photos-train.zip only; about an hour.
 pretrained: .venv/dev.stamp

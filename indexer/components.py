@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
-from threading import Event
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +19,7 @@ from hashae.indexer.pairs import BUDGET, DEEPEST, SKIPPED, near_pairs, padded_co
 from hashae.indexer.pivots import pivot_lists, sampled_recall
 from hashae.indexer.rule import MatchRule
 from hashae.indexer.scan import Words, as_rows
-
-Part = TypeVar("Part")
-Report = Callable[[int, int], None]
-"""Called with the work done and the work in all, in any unit."""
+from hashae.indexer.tasks import Report, run_all
 
 THREADS_FROM = 50_000_000
 """Expected nanoseconds below which starting threads does not pay."""
@@ -132,37 +127,6 @@ def unite(parent: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64])
         np.minimum.at(parent, b, a)
 
 
-def run_all(
-    task: Callable[[Part], float], parts: Iterable[Part], threads: int, total: float, on_step: Report | None
-) -> None:
-    """Run `task` over `parts`; it returns the work it has done. An interruption leaves no thread behind."""
-    done = 0.0
-
-    def tell(work: float) -> None:
-        nonlocal done
-        done += work
-        if on_step:
-            on_step(int(done), int(total))
-
-    if threads == 1:
-        for part in parts:
-            tell(task(part))
-        return
-    stop = Event()
-
-    def unless_stopped(part: Part) -> float:
-        return 0.0 if stop.is_set() else task(part)
-
-    with ThreadPoolExecutor(threads) as pool:
-        futures: list[Future[float]] = [pool.submit(unless_stopped, part) for part in parts]
-        try:
-            for future in futures:
-                tell(future.result())
-        finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-
-
 class _Joiner:
     """One compiled search for components: each thread has a forest of its own, and in the end they are merged."""
 
@@ -252,7 +216,7 @@ class _Joiner:
         self._compiled.unite_all(forest, rows, rows[inside])
 
     def _join_lists(self) -> None:
-        lists = list(pivot_lists(self._words, compiled=True))
+        lists = list(pivot_lists(self._words, compiled=True, threads=self._threads))
 
         def join(rows: NDArray[np.int64]) -> float:
             forest, plan = self._idle.get(), JoinPlan(self._plan.engine, None, 0.0, "a list is small")

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from hashae.codes import Codes
 from hashae.indexer.compiled import loops
-from hashae.indexer.components import THREADS_FROM, run_all
+from hashae.indexer.components import THREADS_FROM
 from hashae.indexer.pair_plan import plan_join
 from hashae.indexer.pairs import BUDGET, near_pairs, padded_columns
 from hashae.indexer.rule import MatchRule
 from hashae.indexer.scan import as_rows
+from hashae.indexer.tasks import run_all
 from hashae.indexer.uniques import distinct
 
 FAR = 1 << 20

@@ -8,6 +8,8 @@ pairs were found is measured on a sample of codes that are compared with all oth
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,17 +18,18 @@ from hashae.indexer.approximate import Recall
 from hashae.indexer.compiled import loops
 from hashae.indexer.rule import MatchRule
 from hashae.indexer.scan import Words, distances_between
+from hashae.indexer.tasks import run_all
 
-LIST = 1000
-"""Codes that a list has on the average before each code goes to several."""
-LISTS = 16
+LISTS = 8
 """Lists that each code goes to."""
+BALANCE = 40
+"""With ``LISTS * sqrt(n / BALANCE)`` pivots, finding the nearest of them takes about as long as comparing the lists."""
 SAMPLE = 2000
 """Codes whose matches are looked for everywhere, to measure the recall."""
 BLOCK = 4096
 
 
-def pivot_lists(words: Words, compiled: bool, seed: int = 0) -> Iterator[NDArray[np.int64]]:
+def pivot_lists(words: Words, *, compiled: bool, threads: int = 1, seed: int = 0) -> Iterator[NDArray[np.int64]]:
     """Yield lists of rows, ascending, that are near a common pivot; two rows at least.
 
     Parameters
@@ -35,13 +38,15 @@ def pivot_lists(words: Words, compiled: bool, seed: int = 0) -> Iterator[NDArray
         ``uint64 (n, words)``, 1, 2, 4 or 8 words if compiled.
     compiled
         Use the compiled loops.
+    threads
+        Of the compiled loops.
     seed
         Of the draw of pivots.
     """
     n = len(words)
-    count = max(1, n // LIST)
+    count = min(n, max(1, round(LISTS * sqrt(n / BALANCE))))
     pivots = words[np.sort(np.random.default_rng(seed).choice(n, count, replace=False))]
-    nearest = nearest_pivots(words, pivots, min(LISTS, count), compiled)
+    nearest = nearest_pivots(words, pivots, min(LISTS, count), compiled, threads)
     order = np.argsort(nearest, axis=None, kind="stable")
     ends = np.cumsum(np.bincount(nearest.ravel(), minlength=count))
     for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
@@ -49,21 +54,25 @@ def pivot_lists(words: Words, compiled: bool, seed: int = 0) -> Iterator[NDArray
             yield order[start:end] // nearest.shape[1]
 
 
-def nearest_pivots(words: Words, pivots: Words, count: int, compiled: bool) -> NDArray[np.int32]:
+def nearest_pivots(words: Words, pivots: Words, count: int, compiled: bool, threads: int = 1) -> NDArray[np.int32]:
     """Return the numbers of the `count` pivots nearest to each row, ``int32 (n, count)``, in no particular order.
 
     Of equal distances the smaller number is taken.
     """
     columns = np.ascontiguousarray(pivots.T)
     out = np.empty((len(words), count), np.int32)
-    for start in range(0, len(words), BLOCK):
+    kernels: Any = loops("group_kernels") if compiled else None
+
+    def assign(start: int) -> float:
         part = words[start : start + BLOCK]
-        if compiled:
-            loops("group_kernels").nearest_columns(part, columns, out[start : start + BLOCK])  # type: ignore[union-attr]
+        if kernels is not None:
+            kernels.nearest_columns(part, columns, out[start : start + BLOCK])
         else:
             packed = distances_between(part, columns).astype(np.int64) * len(pivots) + np.arange(len(pivots))
-            near = np.argpartition(packed, count - 1, axis=1)[:, :count]
-            out[start : start + BLOCK] = near
+            out[start : start + BLOCK] = np.argpartition(packed, count - 1, axis=1)[:, :count]
+        return float(len(part))
+
+    run_all(assign, range(0, len(words), BLOCK), threads if compiled else 1, len(words), None)
     return out
 
 

@@ -13,13 +13,14 @@ from hashae.indexer import scan as scan_module
 from hashae.indexer.approximate import Recall
 from hashae.indexer.block_tables import JoinCosts, choose_blocks, code_positions, pack, permute
 from hashae.indexer.compiled import has_numba
-from hashae.indexer.components import connected, run_all
+from hashae.indexer.components import connected
 from hashae.indexer.cross import best_matches
 from hashae.indexer.pair_plan import COSTS, plan_join
 from hashae.indexer.pairs import near_pairs
 from hashae.indexer.pivots import nearest_pivots, pivot_lists, sampled_recall
 from hashae.indexer.rule import MatchRule
 from hashae.indexer.scan import as_rows
+from hashae.indexer.tasks import run_all
 from hashae.indexer.uniques import distinct
 
 ENGINES = [
@@ -209,8 +210,8 @@ def test_codes_of_one_mixture_are_still_told_apart(monkeypatch):
 
 @pytest.mark.parametrize("engine", ENGINES[::2])
 def test_pivot_lists_find_most_pairs_and_invent_none(engine, monkeypatch):
-    monkeypatch.setattr(pivots, "LIST", 25)
     monkeypatch.setattr(pivots, "LISTS", 4)
+    monkeypatch.setattr(pivots, "BLOCK", 90)
     codes = some("clustered", 32, n=400)
     rule = MatchRule(24, np.resize([0.0, 4.0], 400))
     exact = connected(codes, rule, engine=engine)
