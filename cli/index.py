@@ -25,6 +25,11 @@ from hashae.cli.options import (
 @budget_option
 @calibrate_option
 @click.option("--prune", is_flag=True, help="Forget pictures whose files are gone, also where all of them are.")
+@click.option(
+    "--isolate",
+    is_flag=True,
+    help="Decode in processes of their own: a decoder that crashes or hangs costs one picture.",
+)
 @workers_option
 @json_option
 def index(
@@ -34,6 +39,7 @@ def index(
     budget: float,
     no_calibrate: bool,
     prune: bool,
+    isolate: bool,
     workers: int,
     as_json: bool,
 ) -> None:
@@ -60,9 +66,10 @@ def index(
         check_folder(folder)
     with Collection.open(collection_path(db), threads=workers) as collection:
         changed = ensure_encoder(collection, folder, encoder_name, budget=budget, quiet=as_json, workers=workers)
-        summary = bring_up_to_date(collection, folder, workers=workers, quiet=as_json, prune=prune)
+        settings = {"prune": prune, "isolate": isolate}
+        summary = bring_up_to_date(collection, folder, workers=workers, quiet=as_json, **settings)
         if changed and folder is not None:
-            bring_up_to_date(collection, None, workers=workers, quiet=as_json)
+            bring_up_to_date(collection, None, workers=workers, quiet=as_json, **settings)
         if not no_calibrate:
             calibrate_if_due(collection, quiet=as_json, workers=workers)
         if as_json:

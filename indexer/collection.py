@@ -196,6 +196,7 @@ class Collection:
         *,
         workers: int = 2,
         prune: bool = False,
+        isolate: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> IndexSummary:
         """Bring a folder, or all folders of the collection, up to date.
@@ -211,6 +212,9 @@ class Collection:
             Threads that read and decode.
         prune
             Forget the images that are gone at once, also those of a folder that is empty now.
+        isolate
+            Decode in other processes: a decoder that crashes or hangs costs one picture. Else it ends the run, and the
+            next one decodes what was being decoded in another process.
         on_progress
             Called from this thread.
 
@@ -231,6 +235,7 @@ class Collection:
             encoder,
             on_done=lambda source: self._parts.sources.mark_indexed(source, _now()),
             workers=workers,
+            isolate=isolate,
             allow_empty=prune,
             on_progress=on_progress,
         )

@@ -11,9 +11,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -22,7 +24,9 @@ from hashae.db.band_triggers import BANDS
 from hashae.encoder import Encoded, Encoder
 from hashae.errors import ImageError, SourceError
 from hashae.images.decode import DecodedImage, decode, large_images_allowed, read_bytes
+from hashae.images.isolated import IsolatedDecoder
 from hashae.images.scan import FoundFile, Problem, scan
+from hashae.indexer.in_flight import InFlight
 from hashae.indexer.ledger import FailedFile, FileState, KnownFile, Ledger, ReadImage, SameFile, Twin
 from hashae.indexer.report import Failure
 from hashae.indexer.sources import Source
@@ -40,6 +44,10 @@ IN_FLIGHT = 256
 
 HANDFUL = 8
 """Files in one task of a worker: handing a task over costs a tenth of what decoding a small file does."""
+
+
+SECONDS = 60.0
+"""After which a picture in another process is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,10 @@ class _Done:
     lasts: bool = True
 
 
+_Read: TypeAlias = "Callable[[str], AbstractContextManager[tuple[bytes, Callable[[], DecodedImage]]]]"
+"""Reads a file: its content hash, and how to go on and decode it."""
+
+
 class Ingest:
     """One run over one source folder.
 
@@ -77,8 +89,12 @@ class Ingest:
         Id and folder of the source.
     encoder
         Row id and encoder.
+    in_flight
+        Notes what is decoded, and knows what a run before this one did not survive.
     workers
         Threads that read and decode.
+    isolate
+        Decode every file in another process, not only those that are suspected.
     on_progress
         Called from the calling thread.
     """
@@ -88,11 +104,14 @@ class Ingest:
         database: Database,
         source: tuple[int, Path],
         encoder: tuple[int, Encoder],
+        in_flight: InFlight,
         *,
         workers: int = 2,
+        isolate: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        self._workers = workers
+        self._workers, self._isolate, self._in_flight = workers, isolate, in_flight
+        self._idle: list[IsolatedDecoder] = []
         self._folder, self._encoder = source[1], encoder[1]
         self._ledger = Ledger(database, source[0], encoder[0])
         self._progress = on_progress or (lambda _progress: None)
@@ -196,23 +215,49 @@ class Ingest:
                     yield from pending.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+            while self._idle:
+                self._idle.pop().close()
 
     def _read_some(self, jobs: list[_Job]) -> list[_Done]:
         return [self._read(job) for job in jobs]
 
     def _read(self, job: _Job, *, anew: bool = False) -> _Done:
-        file, known, form = job.file, job.known, self._encoder.form
+        alone = self._isolate or job.file.path in self._in_flight.suspects
         try:
-            data = read_bytes(file.path)
-            content = hashlib.sha256(data).digest()[:16]
+            return self._look(job, self._read_apart if alone else self._read_here, anew=anew)
+        except ImageError as error:
+            return _Done(job, reason=error.reason, lasts=_lies_in_the_content(error))
+
+    def _look(self, job: _Job, read: _Read, *, anew: bool) -> _Done:
+        """Read a file, and decode it if its content is new."""
+        known = job.known
+        with read(job.file.path) as (content, decoded):
             if known and known.coded and known.content == content:
                 return _Done(job, content)
             if known is None and not anew and self._ledger.whereabouts.coded(content):
                 return _Done(job, content)
-            image = decode(data, file.path, side=form.thumb, channels=form.channels)
-        except ImageError as error:
-            return _Done(job, reason=error.reason, lasts=_lies_in_the_content(error))
-        return _Done(job, content, image)
+            return _Done(job, content, decoded())
+
+    @contextmanager
+    def _read_here(self, path: str) -> Iterator[tuple[bytes, Callable[[], DecodedImage]]]:
+        data, form = read_bytes(path), self._encoder.form
+
+        def decoded() -> DecodedImage:
+            with self._in_flight.note(path):
+                return decode(data, path, side=form.thumb, channels=form.channels)
+
+        yield hashlib.sha256(data).digest()[:16], decoded
+
+    @contextmanager
+    def _read_apart(self, path: str) -> Iterator[tuple[bytes, Callable[[], DecodedImage]]]:
+        """Do it in a process that may be lost; one for each thread."""
+        decoder = self._idle.pop() if self._idle else IsolatedDecoder(seconds=SECONDS)
+        form = self._encoder.form
+        try:
+            content = decoder.read(path)[:16]
+            yield content, lambda: decoder.decode(path, side=form.thumb, channels=form.channels)
+        finally:
+            self._idle.append(decoder)
 
     def _encode(self, part: list[_Done]) -> Encoded | None:
         """Return codes, confidence and detail of the decoded images of a part, or None if there are none."""
@@ -274,6 +319,7 @@ def ingest_sources(
     *,
     on_done: Callable[[Source], None],
     workers: int = 2,
+    isolate: bool = False,
     allow_empty: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> IndexSummary:
@@ -281,7 +327,7 @@ def ingest_sources(
 
     Parameters
     ----------
-    database, encoder, workers, on_progress
+    database, encoder, workers, isolate, on_progress
         As those of :class:`Ingest`.
     targets
         Each source with the folder in it to look at; the empty string is all of it.
@@ -300,21 +346,27 @@ def ingest_sources(
     total = IndexSummary()
     absent: list[SourceError] = []
     lost: set[int] = set()
-    for source, below in targets:
-        run = Ingest(database, (source.id, source.path), encoder, workers=workers, on_progress=on_progress)
-        try:
-            part = run.run(below, allow_empty=allow_empty)
-        except SourceError as error:
-            absent.append(error)
-            empty = "holds no pictures now" in str(error)
-            state = "folder is empty now (is its drive mounted?)" if empty else "folder cannot be listed now"
-            total.failed.append(Failure(str(source.path), f"{state}; its images are kept"))
-            continue
-        if not below:
-            on_done(source)
-        total.include(part)
-        total.missing -= len(lost & run.claimed)  # gone from a source before this one, and found here
-        lost |= run.lost
+    in_flight = InFlight(database.path, workers)
+    settings: dict[str, Any] = {"workers": workers, "isolate": isolate, "on_progress": on_progress}
+    try:
+        for source, below in targets:
+            run = Ingest(database, (source.id, source.path), encoder, in_flight, **settings)
+            try:
+                part = run.run(below, allow_empty=allow_empty)
+            except SourceError as error:
+                absent.append(error)
+                empty = "holds no pictures now" in str(error)
+                state = "folder is empty now (is its drive mounted?)" if empty else "folder cannot be listed now"
+                total.failed.append(Failure(str(source.path), f"{state}; its images are kept"))
+                continue
+            if not below:
+                on_done(source)
+            total.include(part)
+            total.missing -= len(lost & run.claimed)  # gone from a source before this one, and found here
+            lost |= run.lost
+        in_flight.settle()
+    finally:
+        in_flight.close()
     if targets and len(absent) == len(targets):
         raise absent[0]
     return total
