@@ -143,7 +143,7 @@ def few_labels(
         views = create_views(few, form, TrainConfig(augment=augment, seed=seed))  # type: ignore[arg-type]
         _fit(network, head, views, known, steps, seed, which, on_step)
         with torch.no_grad():
-            parts = [head(_features(network, part)).argmax(dim=1) for part in asked.split(BLOCK)]
+            parts = [head(_features(network, part)).argmax(dim=1) for part in torch.split(asked, BLOCK)]
         accuracy.append(float((torch.cat(parts).numpy() == test_labels).mean()))
     return FewLabels(count, *accuracy)
 

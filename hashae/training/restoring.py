@@ -129,5 +129,5 @@ def _part(picture: NDArray[np.uint8], side: int, rng: np.random.Generator) -> ND
     part = picture[:, top : top + side, left : left + side]
     if rng.random() < 0.5:
         part = part[:, :, ::-1]
-    scaled: NDArray[np.float32] = np.ascontiguousarray(part).astype(np.float32) / 255
+    scaled: NDArray[np.float32] = np.ascontiguousarray(part).astype(np.float32) / np.float32(255)
     return scaled

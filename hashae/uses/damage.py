@@ -69,7 +69,7 @@ def damage(task: str, picture: Picture, amount: float, rng: np.random.Generator)
         # As a file would hold it: what is out of range is cut.
         return answer(task, seen.clip(0, 1), whole)
     if task == "colour":
-        return answer(task, (picture * LUMINANCE).sum(axis=0, keepdims=True).repeat(3, axis=0), whole)
+        return answer(task, greyed(picture), whole)
     hole = whole.copy()
     sides = [max(int(side * amount * rng.uniform(0.6, 1)), 1) for side in picture.shape[1:]]
     top, left = (int(rng.integers(0, side - size + 1)) for side, size in zip(picture.shape[1:], sides, strict=True))
@@ -97,6 +97,12 @@ def answer(task: str, picture: Picture, hole: Picture) -> Damaged:
     mean = (picture * known).sum(axis=(1, 2), keepdims=True) / max(float(known.sum()), 1.0)
     filled = (picture * known + mean * hole).astype(np.float32)
     return Damaged(filled, hole, filled)
+
+
+def greyed(picture: Picture) -> Picture:
+    """Return the luminance (ITU-R BT.601) of a picture ``(3, height, width)`` in each of its channels."""
+    grey: Picture = (picture * LUMINANCE).sum(axis=0, keepdims=True).repeat(3, axis=0)
+    return grey
 
 
 def blurred(picture: Picture) -> Picture:

@@ -18,7 +18,7 @@ from hashae.evaluation.likeness import psnr, ssim
 from hashae.images.decode import large_images_allowed, opened, read_bytes
 from hashae.images.scan import Problem, check_folder, scan
 from hashae.training.restoring import MIN_SIDE, restore_picture, train_restorer
-from hashae.uses.damage import HOLE, NOISE, TASKS, Damaged, answer, check_task, damage
+from hashae.uses.damage import HOLE, NOISE, TASKS, Damaged, answer, check_task, damage, greyed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -173,10 +173,21 @@ def restore_folder(
         _write(target / "restored" / one.relative, one.again)
         _write(target / "damaged" / one.relative, one.damaged.seen)
     applied = 0 if apply is None else _apply(apply, target / "applied", network, task, failed, tell)
-    kept = [one for one in results if one.original.shape[1] >= MIN_SIDE]
-    means = np.mean([_measures(one) for one in kept], axis=0)
+    means = np.mean([_measures(one) for one in results], axis=0).tolist()
     report = RestoreReport(
-        task, amount, len(learned), len(results), made, TASKS[task], *map(float, means), applied, tuple(failed)
+        task=task,
+        amount=amount,
+        learned=len(learned),
+        tested=len(results),
+        steps=made,
+        trivial=TASKS[task],
+        psnr_damaged=means[0],
+        psnr_trivial=means[1],
+        psnr=means[2],
+        ssim_trivial=means[3],
+        ssim=means[4],
+        applied=applied,
+        failed=tuple(failed),
     )
     return report, results
 
@@ -249,7 +260,7 @@ def _measures(one: Restored) -> list[float]:
 def _restore(some: Sequence[Loaded], network: Restorer, task: str, amount: float, seed: int) -> list[Restored]:
     results = []
     for number, one in enumerate(some):
-        original = one.pixels.astype(np.float32) / 255
+        original = one.pixels.astype(np.float32) / np.float32(255)
         damaged = damage(task, original, amount, np.random.default_rng([seed, 6, number]))
         results.append(Restored(one.relative, original, damaged, restore_picture(network, damaged)))
     return results
@@ -273,11 +284,10 @@ def _apply(
         except ImageError as error:
             failed.append(Problem(file.path, file.relative, error.reason))
             continue
-        picture = one.pixels.astype(np.float32) / 255
+        picture = one.pixels.astype(np.float32) / np.float32(255)
         if task == "colour":
-            picture = (picture * np.array([0.299, 0.587, 0.114], np.float32)[:, None, None]).sum(axis=0, keepdims=True)
-            picture = picture.repeat(3, axis=0)
-        hole = one.hole.astype(np.float32) if task == "inpaint" else np.zeros_like(picture[:1])
+            picture = greyed(picture)
+        hole = (one.hole & (task == "inpaint")).astype(np.float32)
         holes += bool(hole.any())
         _write(target / file.relative, restore_picture(network, answer(task, picture, hole)))
         done += 1
