@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import asdict
 from typing import Any
@@ -51,7 +52,7 @@ def image_dict(row: ImageRow) -> dict[str, Any]:
 def answer_dict(timed: TimedAnswer) -> dict[str, Any]:
     """Return an answer: at most `MOST` matches, and how many there are."""
     answer = timed.answer
-    how = None if answer.explanation is None else asdict(answer.explanation)
+    how = None if answer.explanation is None else _finite(asdict(answer.explanation))
     listed = [
         {
             **asdict(match),
@@ -73,3 +74,10 @@ def answer_dict(timed: TimedAnswer) -> dict[str, Any]:
         "encode_ms": round(timed.encode * 1000, 2),
         "search_ms": round(timed.search * 1000, 2),
     }
+
+
+def _finite(value: Any) -> Any:
+    """Return a value of dicts and numbers for JSON, which knows no infinite time."""
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, Field
 
-from hashae.errors import UnknownName
 from hashae.indexer.decisions import Verdict
 from hashae.indexer.report import TIERS
 from hashae.serve.desk import Desk
@@ -169,9 +168,6 @@ def make_router(desk: Desk) -> APIRouter:
 
     @router.get("/jobs/{name}", tags=["collection"], summary="How far a job is")
     def job(name: JobName) -> Response:
-        found = jobs.get(name)
-        if not found.number:
-            raise UnknownName(f"no job {name} was started yet")
-        return AsciiJson(found.to_dict())
+        return AsciiJson(jobs.get(name).to_dict())
 
     return router

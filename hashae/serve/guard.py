@@ -80,17 +80,13 @@ class Guard:
             return  # there are no web sockets here
         headers = Headers(scope=scope)
         started = False
+        broken: list[TooLarge] = []
 
         async def send_with_headers(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                answer = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    if name not in answer:
-                        answer[name] = value
-                if "cache-control" not in answer:
-                    answer["Cache-Control"] = "no-store"
+                _add_headers(message)
             await send(message)
 
         refusal = self._refuse(scope, headers)
@@ -101,12 +97,19 @@ class Guard:
         if entered is not None:
             await _redirect(send_with_headers, *entered)
             return
+
+        async def send_unless_broken(message: Message) -> None:
+            # Whoever reads the body may have taken the limit for a fault of the body: what is said then is not sent.
+            if started or not broken:
+                await send_with_headers(message)
+
         try:
-            await self._app(scope, self._limited(receive, headers), send_with_headers)
-        except TooLarge as error:
+            await self._app(scope, self._limited(receive, broken), send_unless_broken)
+        except TooLarge:
             if started:
                 raise
-            await _answer(send_with_headers, error.status, str(error))
+        if broken and not started:
+            await _answer(send_with_headers, broken[0].status, str(broken[0]))
 
     def _refuse(self, scope: Scope, headers: Headers) -> Refusal | None:
         if not self._knows(headers.get("host", "")):
@@ -166,8 +169,8 @@ class Guard:
         cookie = f"{COOKIE}={self._settings.token}; Path=/; HttpOnly; SameSite=Strict"
         return path + (f"?{rest}" if rest else ""), cookie
 
-    def _limited(self, receive: Receive, headers: Headers) -> Receive:
-        """Count the bytes of the body, and wait for it no longer than is allowed."""
+    def _limited(self, receive: Receive, broken: list[TooLarge]) -> Receive:
+        """Count the bytes of the body, and wait for it no longer than is allowed; what is not goes into `broken`."""
         seen, limit = 0, self._settings.max_bytes
         ends: float | None = None
 
@@ -181,11 +184,13 @@ class Guard:
             try:
                 message = await asyncio.wait_for(receive(), max(ends - loop.time(), 0.001))
             except asyncio.TimeoutError:
-                raise TooLarge(408, f"the request took longer than {self._settings.max_seconds:g} s") from None
+                broken.append(TooLarge(408, f"the request took longer than {self._settings.max_seconds:g} s"))
+                raise broken[-1] from None
             if message["type"] == "http.request":
                 seen += len(message.get("body", b""))
                 if seen > limit:
-                    raise TooLarge(413, f"the request is larger than {limit:,} bytes")
+                    broken.append(TooLarge(413, f"the request is larger than {limit:,} bytes"))
+                    raise broken[-1]
                 if not message.get("more_body", False):
                     seen = -1
             return message
@@ -206,6 +211,14 @@ def _site(method: str, headers: Headers) -> Refusal | None:
     ):
         return 403, "another site may not change anything here"
     return None
+
+
+def _add_headers(start: Message) -> None:
+    """Add what every answer has, unless it says otherwise itself."""
+    answer = MutableHeaders(scope=start)
+    for name, value in {**HEADERS, "Cache-Control": "no-store"}.items():
+        if name not in answer:
+            answer[name] = value
 
 
 def _equal(given: str, wanted: str) -> bool:

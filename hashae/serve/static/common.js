@@ -33,6 +33,7 @@ async function waitFor(name, tell) {
     const job = await call(`/api/v1/jobs/${name}`);
     if (job.state === "failed") throw new Error(job.error);
     if (job.state === "done") return job.result;
+    if (job.state === "idle") throw new Error("The server was started anew meanwhile. Try again.");
     if (tell) tell(job);
     await new Promise((go) => setTimeout(go, pause));
   }

@@ -15,7 +15,8 @@
   function query() {
     if (mode() === "exact") return "exact=true";
     if (mode() === "matches") return "matches=true";
-    return mode() === "radius" ? `radius=${at("radius").value}` : `k=${at("k").value}`;
+    // An image of the collection is its own nearest; it is not shown.
+    return mode() === "radius" ? `radius=${at("radius").value}` : `k=${Number(at("k").value) + (asked.id ? 1 : 0)}`;
   }
 
   function promise() {
