@@ -59,7 +59,8 @@ def compare(
     from hashae.cli.output import print_json, say
     from hashae.cli.progress import ProgressLine
     from hashae.indexer.overlap import write_pairs
-    from hashae.indexer.report_files import write_html
+    from hashae.indexer.pixels import thumbnail
+    from hashae.indexer.report_page import write_html
 
     with ProgressLine(quiet=options.as_json) as progress:
         report = collection.overlap(
@@ -73,7 +74,7 @@ def compare(
     if options.csv_file is not None:
         write_pairs(report, options.csv_file)
     if options.report_file is not None:
-        write_html(report.as_groups(), options.report_file, collection.thumbnail)
+        write_html(report.as_groups(), options.report_file, thumbnail, threads=options.workers)
         if not options.as_json:
             say(f"report: {options.report_file}")
     return report

@@ -110,8 +110,10 @@ def dedup(
     from hashae.images.scan import check_folder
     from hashae.indexer import Collection
     from hashae.indexer.keep_rules import keep_policy
+    from hashae.indexer.pixels import thumbnail
     from hashae.indexer.plan import plan_of, write_plan
-    from hashae.indexer.report_files import write_csv, write_html
+    from hashae.indexer.report_files import write_csv
+    from hashae.indexer.report_page import write_html
 
     if folder is not None:
         check_folder(folder)
@@ -151,7 +153,7 @@ def dedup(
         if csv_file is not None:
             write_csv(report, csv_file)
         if report_file is not None:
-            write_html(report, report_file, collection.thumbnail)
+            write_html(report, report_file, thumbnail, threads=workers)
             told.append(f"report: {report_file}")
         if plan_file is not None:
             plan = plan_of(report, protect=protect)

@@ -37,10 +37,10 @@ def hash_pixels(
     return found
 
 
-def thumbnail(path: str) -> bytes | None:
-    """Return a small JPEG of an image file, or None if it cannot be read."""
+def thumbnail(path: str, side: int = 192) -> bytes | None:
+    """Return a JPEG of an image file of at most `side` pixels a side, or None if it cannot be read."""
     try:
-        return make_thumbnail(read_bytes(path), path)
+        return make_thumbnail(read_bytes(path), path, side=side)
     except ImageError:
         return None
 
