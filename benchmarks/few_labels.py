@@ -1,8 +1,8 @@
 """Few labels on MNIST: 100 labelled digits, from scratch against a pre-trained encoder that is fine-tuned.
 
 The encoder learns from 10,000 digits without labels, once for each seed; then both networks learn from the same few
-labelled ones, with the same views and steps. Accuracy is that on 2,000 test digits. Beside it, classifiers on the
-frozen codes and latents of the first encoder, trained on all 10,000 labels.
+labelled ones, with the same views (corrupted copies) and steps; and both once more without views. Accuracy is
+that on 2,000 test digits. Beside it, classifiers on the frozen codes and latents of the first encoder, trained on all 10,000 labels.
 
     python benchmarks/few_labels.py --seeds 3
 """
@@ -38,8 +38,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    print("labels  seed  from scratch  pre-trained   gain  seconds (pre-training, both trainings)")
-    gains: dict[int, list[float]] = {}
+    print("labels  views  seed  from scratch  pre-trained   gain  seconds (pre-training, both trainings)")
+    gains: dict[tuple[int, str], list[float]] = {}
     for seed in range(arguments.seeds):
         data = load_data(data_folder() / "mnist.npz", images=10_000, queries=2000, seed=seed)
         train_labels, test_labels = check_labels(data)
@@ -58,7 +58,8 @@ def main() -> None:
         if seed == 0:
             for one in run_probes(TrainedModel.of(model, data.form), data):
                 print(f"frozen {one.features:8} {one.classifier:9} {one.accuracy:.3f}", flush=True)
-        for count in map(int, arguments.labels.split(",")):
+        runs = [(int(count), views) for count in arguments.labels.split(",") for views in ("yes", "no")]
+        for count, views in runs:
             start = time.perf_counter()
             found = few_labels(
                 model,
@@ -69,17 +70,19 @@ def main() -> None:
                 test_labels,
                 count=count,
                 steps=arguments.tuning,
+                strength=float(views == "yes"),
                 seed=seed,
             )
             spent = time.perf_counter() - start
-            gains.setdefault(count, []).append(found.tuned - found.scratch)
+            gain = found.tuned - found.scratch
+            gains.setdefault((count, views), []).append(gain)
             print(
-                f"{count:6}  {seed:4}  {found.scratch:12.3f}  {found.tuned:11.3f}  {gains[count][-1]:+.3f}  "
+                f"{count:6}  {views:5}  {seed:4}  {found.scratch:12.3f}  {found.tuned:11.3f}  {gain:+.3f}  "
                 f"{seconds:.0f}, {spent:.0f}",
                 flush=True,
             )
-    for count, values in gains.items():
-        print(f"{count} labels: the pre-trained one wins by {np.mean(values):.3f} on average of {len(values)} seeds")
+    for (count, views), values in gains.items():
+        print(f"{count} labels, views {views}: pre-trained wins by {np.mean(values):.3f}, mean of {len(values)} seeds")
 
 
 if __name__ == "__main__":

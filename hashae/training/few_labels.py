@@ -98,6 +98,7 @@ def few_labels(
     count: int = 100,
     steps: int = 300,
     augment: str = "digits",
+    strength: float = 1.0,
     seed: int = 0,
     threads: int | None = None,
     on_step: Callable[[str, int, int], None] | None = None,
@@ -120,6 +121,8 @@ def few_labels(
         Optimiser steps of each.
     augment
         Kind of the corrupted views, see :class:`hashae.config.TrainConfig`.
+    strength
+        Of the views, from 0 (none) to 1.
     seed
         Of the draw, the fresh weights and the views.
     threads
@@ -140,7 +143,7 @@ def few_labels(
         if which == "pre-trained":
             network.load_state_dict(model.state_dict())
         head = nn.Linear(model.config.bits, classes)
-        views = create_views(few, form, TrainConfig(augment=augment, seed=seed))  # type: ignore[arg-type]
+        views = create_views(few, form, TrainConfig(augment=augment, views=strength, seed=seed))  # type: ignore[arg-type]
         _fit(network, head, views, known, steps, seed, which, on_step)
         with torch.no_grad():
             parts = [head(_features(network, part)).argmax(dim=1) for part in torch.split(asked, BLOCK)]
