@@ -230,7 +230,7 @@ def print_rows(rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
     print("|" + "---|" * len(columns))
     for row in rows:
         print("| " + " | ".join(written(row[key]) for key in columns) + " |")
-    print()
+    print(flush=True)
 
 
 def written(value: Any) -> str:
@@ -312,8 +312,11 @@ def main() -> None:
         print_rows(sorted(rows, key=lambda row: -row["ratio"]), {key: key for key in rows[0]})
         print(f"worst: {max(row['ratio'] for row in rows):.2f} times the best path")
     else:
-        rows = [row for kind in options.codes for n in options.sizes for row in measure(kind, n, options)]
-        report(rows)
+        rows = []
+        for kind in options.codes:
+            for n in options.sizes:
+                rows += (part := measure(kind, n, options))
+                report(part)
         if options.plot:
             plot(rows, options.plot)
     if options.json:
