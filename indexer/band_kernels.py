@@ -1,7 +1,7 @@
 """Compiled loops that compare every code with every other, in steps that fit the processor's vector units and cache.
 
-Importing this module needs numba: see :func:`hashae.indexer.compiled.loops`. The twin in numpy is
-:func:`hashae.indexer.scan.scan_pairs`.
+Importing this module needs numba: see :func:`hashae.indexer.compiled.loops`. The twin in numpy is in
+:mod:`hashae.indexer.pairs`.
 
 A hit is rare: of `STEP` columns the smallest distance is taken first, which vectorises, and single columns are looked
 at only where that is small enough.

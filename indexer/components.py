@@ -78,12 +78,12 @@ def connected(
     if affordable or plan.blocks is not None:
         if compiled:
             return _Joiner(words, width, rule, limit, plan, threads, on_step).run().astype(np.int64)
-        return _unite_pairs(codes, rule, [None], limit, engine, threads)
+        return _unite_pairs(codes, rule, [None], limit, engine, threads, on_step)
     if compiled:
         words, _ = padded_columns(words, 1)
         root = _Joiner(words, width, rule, limit, plan, threads, on_step).run_lists().astype(np.int64)
     else:
-        root = _unite_pairs(codes, rule, pivot_lists(words, compiled=False), limit, engine, threads)
+        root = _unite_pairs(codes, rule, pivot_lists(words, compiled=False), limit, engine, threads, None)
     if on_recall:
         on_recall(sampled_recall(words, rule, root, compiled=compiled))
     return root
@@ -96,12 +96,13 @@ def _unite_pairs(
     limit: int,
     engine: str,
     threads: int,
+    on_step: Report | None,
 ) -> NDArray[np.int64]:
     """Return the root of each row, joining the pairs of each list of rows; None stands for all of them."""
     parent = np.arange(len(codes))
     for rows in lists:
         part = codes if rows is None else codes[rows]
-        for a, b, distance in near_pairs(part, limit, engine=engine, threads=threads):
+        for a, b, distance in near_pairs(part, limit, engine=engine, threads=threads, on_step=on_step):
             left, right = (a, b) if rows is None else (rows[a], rows[b])
             linked = rule.linked(left, right, distance)
             unite(parent, left[linked], right[linked])

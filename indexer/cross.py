@@ -78,7 +78,9 @@ def best_matches(
         if plan.engine == "compiled" and plan.blocks is None:
             _compare_all(whole, border, rule, limit, best, bits, threads if plan.cost >= THREADS_FROM else 1, on_step)
         else:
-            for a, b, distance in near_pairs(whole, limit, border=border, engine=plan.engine, threads=threads):
+            for a, b, distance in near_pairs(
+                whole, limit, border=border, engine=plan.engine, threads=threads, on_step=on_step
+            ):
                 linked = rule.linked(a, b, distance)
                 _note(best, bits, a[linked], b[linked] - border, distance[linked])
     rows = np.where(best >= 0, other_first[best] if len(other_first) else -1, -1)

@@ -24,7 +24,7 @@ from hashae.errors import UnknownName
 from hashae.indexer.compiled import loops
 from hashae.indexer.pairs import near_pairs, padded_columns
 from hashae.indexer.rule import MatchRule
-from hashae.indexer.scan import Pairs, Words, as_rows, distances_between
+from hashae.indexer.scan import Words, as_rows, distances_between
 
 LINKAGES = ("star", "complete", "component")
 
@@ -34,6 +34,7 @@ BATCHED = 64
 """The same for numpy, which takes components of one size together."""
 SPARSE = 16
 """Pairs a code in a large component up to which they are kept as lists."""
+HALF, LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 BUDGET = 1 << 27
 """Comparisons of one call into a compiled loop, so that Ctrl-C is heard."""
 
@@ -171,7 +172,7 @@ class _Cutter:
         Repeatedly the row whose unassigned matches weigh most takes them, the first of equals.
         """
         words, weight, rule = self._words[rows], self._weight[rows], self._rule.of(rows)
-        matches: _Listed | _Counted | None = _Listed.of(self._codes[rows], weight, rule, self._engine)
+        matches: _Listed | _Counted | None = _Listed.of(self._codes[rows], words, weight, rule, self._engine)
         matches = matches or _Counted(words, weight, rule, self._compiled)
         middle = np.full(len(rows), -1)
         heap = [(-most, row) for row, most in enumerate(matches.bound().tolist())]
@@ -197,28 +198,26 @@ class _Cutter:
 class _Listed:
     """The matches in a large component, as lists: for components with few pairs."""
 
-    def __init__(self, weight: NDArray[np.int64], pairs: list[Pairs]) -> None:
-        a, b, distance = (np.concatenate(part) for part in zip(*pairs, strict=True))
-        own = np.arange(len(weight))
-        ends, others = np.concatenate([a, b, own]), np.concatenate([b, a, own])
-        order = np.lexsort((others, ends))
-        self._others = others[order]
-        self._bits = np.concatenate([distance, distance, np.zeros(len(own), np.int32)])[order]
-        self._start = np.searchsorted(ends[order], np.arange(len(own) + 1))
-        self._weight = weight.copy()
+    def __init__(self, words: Words, weight: NDArray[np.int64], pairs: list[NDArray[np.uint64]]) -> None:
+        self._words, self._weight = words, weight.copy()
+        own = np.arange(len(words), dtype=np.uint64)
+        packed = np.concatenate([*pairs, *(_packed(part & LOW, part >> HALF) for part in pairs), _packed(own, own)])
+        packed.sort()  # by row, then by match
+        self._others = (packed & LOW).astype(np.int64)
+        self._start = np.searchsorted(packed, np.arange(len(words) + 1, dtype=np.uint64) << HALF)
 
     @classmethod
-    def of(cls, codes: Codes, weight: NDArray[np.int64], rule: MatchRule, engine: str) -> _Listed | None:
+    def of(cls, codes: Codes, words: Words, weight: NDArray[np.int64], rule: MatchRule, engine: str) -> _Listed | None:
         """Return the lists, or None if there are too many pairs."""
-        pairs: list[Pairs] = []
+        pairs: list[NDArray[np.uint64]] = []
         found = 0
         for a, b, distance in near_pairs(codes, rule.largest(8 * codes.shape[1]), engine=engine):
             linked = rule.linked(a, b, distance)
-            pairs.append((a[linked], b[linked], distance[linked]))
-            found += len(pairs[-1][0])
+            pairs.append(_packed(a[linked].astype(np.uint64), b[linked].astype(np.uint64)))
+            found += len(pairs[-1])
             if found > SPARSE * len(codes):
                 return None
-        return cls(weight, pairs)
+        return cls(words, weight, pairs)
 
     def bound(self) -> NDArray[np.int64]:
         """Return at least the gain of each row."""
@@ -231,9 +230,9 @@ class _Listed:
 
     def near(self, row: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Return the unassigned rows that match one, ascending, and their distances."""
-        part = slice(self._start[row], self._start[row + 1])
-        free = self._weight[self._others[part]] > 0
-        return self._others[part][free], self._bits[part][free]
+        others = self._others[self._start[row] : self._start[row + 1]]
+        others = others[self._weight[others] > 0]
+        return others, np.bitwise_count(self._words[others] ^ self._words[row]).sum(axis=1, dtype=np.int32)
 
     def take(self, rows: NDArray[np.int64]) -> None:
         """Call rows assigned: they weigh nothing any more."""
@@ -281,6 +280,12 @@ class _Counted:
     def _linked(self, row: int) -> tuple[NDArray[np.bool_], NDArray[np.uint16]]:
         distance = distances_between(self._words[row : row + 1], self._columns)[0]
         return self._rule.linked(row, self._rows, distance), distance
+
+
+def _packed(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Put two rows into one number."""
+    packed: NDArray[np.uint64] = a << HALF | b
+    return packed
 
 
 def _clique(

@@ -129,8 +129,10 @@ class FlatIndex:
         return join_hits(list(_in_order(search, _slices(queries, step), threads)))
 
 
-def faiss_pairs(codes: Codes, radius: int, threads: int = 1) -> Iterator[Pairs]:
-    """Yield all pairs of rows at most `radius` bits apart, each once, in bounded blocks."""
+def faiss_pairs(
+    codes: Codes, radius: int, threads: int = 1, on_step: Callable[[int, int], None] | None = None
+) -> Iterator[Pairs]:
+    """Yield all pairs of rows at most `radius` bits apart, each once, in bounded blocks; `on_step` is told how far."""
     n = len(codes)
     chunks = _slices(n, max(1, -(-n // CHUNKS)))
     indexes = []
@@ -153,4 +155,8 @@ def faiss_pairs(codes: Codes, radius: int, threads: int = 1) -> Iterator[Pairs]:
         for part in _slices(chunk.stop - chunk.start, max(1, RESULTS * CHUNKS // n))
         for other in range(number + 1)
     ]
-    yield from _in_order(compare, tasks, threads if n * n / 2 >= THREADS_FROM else 1)
+    found = _in_order(compare, tasks, threads if n * n / 2 >= THREADS_FROM else 1)
+    for done, pairs in enumerate(found, 1):
+        yield pairs
+        if on_step:
+            on_step(done, len(tasks))

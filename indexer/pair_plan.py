@@ -31,8 +31,10 @@ WORD = {"compiled": 0.06, "faiss": 0.35, "numpy": 1.0}
 
 COMPILED_FROM = 500_000_000
 """Expected nanoseconds of numpy below which loading the compiled loops is not worth it."""
+PLANNED_FROM = 5_000_000
+"""Nanoseconds of comparing everything below which looking for tables is not worth it."""
 FAISS_FROM = 20_000_000
-"""The same for FAISS."""
+"""Expected nanoseconds of numpy below which loading FAISS is not worth it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +86,9 @@ def plan_join(words: NDArray[np.uint64], width: int, limit: int, *, border: int 
     pairs = border * (n - border) if border else n * n / 2
     chosen = _engine(engine, pairs * words.shape[1])
     scan = pairs * words.shape[1] * WORD[chosen]
-    blocks = (
-        choose_blocks(words, width, limit, COSTS["compiled" if chosen == "compiled" else "numpy"]) if n > 1 else None
-    )
+    blocks = None
+    if n > 1 and scan >= PLANNED_FROM:
+        blocks = choose_blocks(words, width, limit, COSTS["compiled" if chosen == "compiled" else "numpy"])
     if blocks is not None and blocks.cost < scan:
         why = (
             f"{len(blocks.tables)} tables of {len(blocks.blocks)} blocks: about {blocks.candidates:,.0f} pairs to read"

@@ -13,7 +13,8 @@ from hashae.indexer.block_tables import LONG, BlockPlan, Table, in_first_table, 
 from hashae.indexer.compiled import loops
 from hashae.indexer.nearest import RESULTS, FlatIndex, faiss_pairs
 from hashae.indexer.pair_plan import JoinPlan, plan_join
-from hashae.indexer.scan import Pairs, Words, as_rows, distances_between, scan_pairs
+from hashae.indexer.scan import Pairs, Words, as_rows, distances_between
+from hashae.indexer.tasks import Report
 
 ROOM = 1 << 16
 """Pairs in one block of the compiled loops, besides those of the longest run."""
@@ -21,11 +22,21 @@ BUDGET = 1 << 27
 """Comparisons of one call into a compiled loop: some tenths of a second, so that Ctrl-C is heard."""
 SKIPPED = 256
 """Long runs that are set aside before they are looked at."""
+BLOCK = 1 << 14
+"""Codes that numpy reads at a time: 128 KiB of 64-bit words."""
 DEEPEST = 4
 """Nesting of searches inside long runs, after which everything in a run is compared."""
 
 
-def near_pairs(codes: Codes, limit: int, *, border: int = 0, engine: str = "auto", threads: int = 1) -> Iterator[Pairs]:
+def near_pairs(
+    codes: Codes,
+    limit: int,
+    *,
+    border: int = 0,
+    engine: str = "auto",
+    threads: int = 1,
+    on_step: Report | None = None,
+) -> Iterator[Pairs]:
     """Yield all pairs of rows at most `limit` bits apart, each once, in bounded blocks.
 
     Parameters
@@ -40,6 +51,8 @@ def near_pairs(codes: Codes, limit: int, *, border: int = 0, engine: str = "auto
         See :func:`hashae.indexer.pair_plan.plan_join`.
     threads
         Where FAISS compares everything; the other ways use one.
+    on_step
+        Told how far the search is.
 
     Yields
     ------
@@ -49,22 +62,26 @@ def near_pairs(codes: Codes, limit: int, *, border: int = 0, engine: str = "auto
         return
     words = as_rows(codes)
     plan = plan_join(words, codes.shape[1], limit, border=border, engine=engine)
-    if plan.engine == "faiss":
-        yield from _faiss_across(codes, limit, border, threads) if border else faiss_pairs(codes, limit, threads)
+    if plan.engine != "faiss":
+        yield from _pairs_of(words, codes.shape[1], limit, plan, border, 0, on_step)
+    elif border:
+        yield from _faiss_across(codes, limit, border, threads, on_step)
     else:
-        yield from _pairs_of(words, codes.shape[1], limit, plan, border, 0)
+        yield from faiss_pairs(codes, limit, threads, on_step)
 
 
-def _pairs_of(words: Words, width: int, limit: int, plan: JoinPlan, border: int, depth: int) -> Iterator[Pairs]:
+def _pairs_of(
+    words: Words, width: int, limit: int, plan: JoinPlan, border: int, depth: int, on_step: Report | None = None
+) -> Iterator[Pairs]:
     compiled = loops("pair_kernels") if plan.engine == "compiled" else None
     if plan.blocks is None:
-        yield from _scan_compiled(words, limit, border) if compiled else _scan(words, limit, border)
+        yield from (_scan_compiled if compiled else _scan)(words, limit, border, on_step)
         return
     order = plan.blocks.order
     seen = words if order is None else permute(words, order)
     values = np.empty(len(words), np.uint64)
     masks = plan.blocks.masks(seen.shape[1])
-    for table in plan.blocks.tables:
+    for number, table in enumerate(plan.blocks.tables, 1):
         (compiled.pack(seen, table.segments, values) if compiled else pack(seen, table, values))
         values.sort()
         long: list[tuple[int, int]] = []
@@ -77,6 +94,8 @@ def _pairs_of(words: Words, width: int, limit: int, plan: JoinPlan, border: int,
             for a, b, distance in _pairs_inside(words[rows], width, limit, plan.engine, rows, border, depth):
                 first = in_first_table(seen, a, b, plan.blocks, table)
                 yield a[first], b[first], distance[first]
+        if on_step:
+            on_step(number, len(plan.blocks.tables))
 
 
 def _pairs_inside(
@@ -134,25 +153,37 @@ def _runs_compiled(
             yield a[:found].copy(), b[:found].copy(), distance[:found].copy()
 
 
-def _scan(words: Words, limit: int, border: int) -> Iterator[Pairs]:
-    if not border:
-        yield from scan_pairs(np.ascontiguousarray(words).view(np.uint8), limit)
-        return
-    columns, height, width = np.ascontiguousarray(words[border:].T), 32, 1 << 14
-    for top in range(0, border, height):
-        rows = words[top : min(top + height, border)]
-        for left in range(0, columns.shape[1], width):
-            near = distances_between(rows, columns[:, left : left + width])
+def _scan(words: Words, limit: int, border: int, on_step: Report | None) -> Iterator[Pairs]:
+    """Yield the pairs by comparing everything, in numpy."""
+    columns, height = np.ascontiguousarray(words.T), 32
+    last = border or len(words)
+    for top in range(0, last, height):
+        rows = words[top : min(top + height, last)]
+        for left in range(border or top, len(words), BLOCK):
+            near = distances_between(rows, columns[:, left : left + BLOCK])
             a, b = np.nonzero(near <= limit)
-            yield a + top, b + border + left, near[a, b].astype(np.int32)
+            once = a + top < b + left
+            a, b = a[once], b[once]
+            yield a + top, b + left, near[a, b].astype(np.int32)
+        if on_step:
+            on_step(*_compared(top + len(rows), last, border))
 
 
-def _faiss_across(codes: Codes, limit: int, border: int, threads: int) -> Iterator[Pairs]:
+def _compared(done: int, rows: int, border: int) -> tuple[int, int]:
+    """Return how many comparisons the first `done` rows took, and how many all take, in units of rows."""
+    if border:
+        return done, rows
+    return rows * rows - (rows - done) ** 2, rows * rows
+
+
+def _faiss_across(codes: Codes, limit: int, border: int, threads: int, on_step: Report | None) -> Iterator[Pairs]:
     others, step = FlatIndex(codes[border:], threads), max(1, RESULTS // (len(codes) - border))
     for top in range(0, border, step):
         hits = others.within(codes[top : min(top + step, border)], limit)
         a = np.repeat(np.arange(len(hits.limits) - 1), np.diff(hits.limits)) + top
         yield a, hits.rows + border, hits.distances.astype(np.int32)
+        if on_step:
+            on_step(min(top + step, border), border)
 
 
 def padded_columns(words: Words, step: int) -> tuple[Words, Words]:
@@ -164,7 +195,8 @@ def padded_columns(words: Words, step: int) -> tuple[Words, Words]:
     return np.ascontiguousarray(words), columns
 
 
-def _scan_compiled(words: Words, limit: int, border: int) -> Iterator[Pairs]:
+def _scan_compiled(words: Words, limit: int, border: int, on_step: Report | None) -> Iterator[Pairs]:
+    """Do the same with compiled loops."""
     compiled: Any = loops("band_kernels")
     rows, columns = padded_columns(words, compiled.STEP)
     none = np.zeros(columns.shape[1] // compiled.STEP)
@@ -181,3 +213,5 @@ def _scan_compiled(words: Words, limit: int, border: int) -> Iterator[Pairs]:
             )
             if found:
                 yield a[:found].copy(), b[:found].copy(), distance[:found].copy()
+        if on_step:
+            on_step(*_compared(bottom, border or n, border))

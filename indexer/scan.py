@@ -1,8 +1,7 @@
-"""Words of codes, distances between them, and all pairs by comparing all: XOR and popcount with numpy."""
+"""Words of codes, and distances between them: XOR and popcount with numpy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -16,9 +15,6 @@ Pairs: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]
 """Rows ``a``, rows ``b`` with ``a < b``, and their distances in bits."""
 
 Array = TypeVar("Array", bound=NDArray[np.generic])
-
-BLOCK = 1 << 14
-"""Codes read at a time: 128 KiB of 64-bit words."""
 
 
 def check_radius(radius: int, bits: int) -> int:
@@ -118,18 +114,3 @@ def distances_between(queries: Words, columns: Words) -> NDArray[np.uint16]:
     for word, column in enumerate(columns):
         total += np.bitwise_count(queries[:, word, None] ^ column)
     return total
-
-
-def scan_pairs(codes: Codes, radius: int) -> Iterator[Pairs]:
-    """Yield all pairs of rows at most `radius` bits apart, each once, in bounded blocks."""
-    words = words_of(codes)
-    columns, height = np.ascontiguousarray(words.T), 32
-    for top in range(0, len(codes), height):
-        rows = words[top : top + height]
-        for left in range(top, len(codes), BLOCK):
-            near = distances_between(rows, columns[:, left : left + BLOCK])
-            a, b = np.nonzero(near <= radius)
-            distances = near[a, b].astype(np.int32)
-            a, b = a + top, b + left
-            once = a < b
-            yield a[once], b[once], distances[once]

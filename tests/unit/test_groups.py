@@ -46,8 +46,10 @@ def oracle(codes, ids, radius, margins, linkage):
     order = np.argsort(ids)
     codes, ids = codes[order], ids[order]
     margins = np.zeros(len(ids)) if margins is None else margins[order].astype(float)
-    _, first, node = np.unique(np.column_stack([codes, margins]), axis=0, return_index=True, return_inverse=True)
-    first_of = first[node.ravel()]  # rows of equal code and margin are one node: they go together
+    seen = {}  # rows of equal code and margin are one node: they go together
+    first_of = np.array(
+        [seen.setdefault((bytes(code), m), row) for row, (code, m) in enumerate(zip(codes, margins, strict=True))]
+    )
     apart = table(codes)
     linked = apart <= radius + (margins[:, None] + margins[None]) / 2
     found, free = [], np.ones(len(ids), bool)
@@ -91,7 +93,7 @@ def mixed(kind, bits, n=240, seed=0):
 @pytest.mark.parametrize("bits", [8, 64, 72, 256])
 @pytest.mark.parametrize("kind", ["random", "clustered", "dead"])
 def test_groups_equal_the_oracle(kind, bits, linkage, own, engine):
-    codes, ids = mixed(kind, bits, n=90)
+    codes, ids = mixed(kind, bits, n=60)
     margins = None
     if own:
         levels = np.array([0, 0.5, 1.5, bits / 16], np.float32)
@@ -109,10 +111,10 @@ def test_large_components_are_cut_alike(linkage, sparse, engine, monkeypatch):
     monkeypatch.setattr(linkage_module, "BATCHED", 2)
     monkeypatch.setattr(linkage_module, "SPARSE", sparse)
     monkeypatch.setattr(representatives_module, "BATCHED", 2)
-    for kind, bits in (("clustered", 64), ("dead", 16), ("clustered", 200), ("random", 512)):
-        codes, ids = mixed(kind, bits, n=150, seed=2)
+    for kind, bits in (("clustered", 64), ("dead", 16), ("random", 320)):
+        codes, ids = mixed(kind, bits, n=70, seed=2)
         margins = np.random.default_rng(1).choice([0.0, 1.5, 4.0], len(ids))
-        for radius in (2, bits // 8, bits // 3, bits // 2):
+        for radius in (2, bits // 8, bits // 2):
             found = find_groups(codes, ids, radius, linkage=linkage, margins=margins, engine=engine)
             assert values(found) == oracle(codes, ids, radius, margins, linkage)
 
@@ -179,7 +181,7 @@ def test_a_hundred_thousand_equal_codes():
 @pytest.mark.parametrize("linkage", LINKAGES)
 @pytest.mark.parametrize("radius", [2, 5])
 def test_invariants_on_larger_data(kind, linkage, radius, engine):
-    codes, ids = mixed(kind, 64, n=4000, seed=3)
+    codes, ids = mixed(kind, 64, n=2500, seed=3)
     code_of = dict(zip(ids.tolist(), codes, strict=True))
     found = find_groups(codes, ids, radius, linkage=linkage, engine=engine)
     seen = [member for group in found for member in group.members]
@@ -203,17 +205,17 @@ def test_invariants_on_larger_data(kind, linkage, radius, engine):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_large_chained_component(engine):
-    walk = np.cumsum(np.random.default_rng(0).integers(0, 256, 1500)) % 256  # one bit flipped a step
-    bits = np.zeros((1500, 256), np.uint8)
+    walk = np.cumsum(np.random.default_rng(0).integers(0, 256, 600)) % 256  # one bit flipped a step
+    bits = np.zeros((600, 256), np.uint8)
     for row, bit in enumerate(walk[1:], 1):
         bits[row] = bits[row - 1]
         bits[row, bit] ^= 1
     codes = np.packbits(bits, axis=1)
-    ids = np.arange(1500)
+    ids = np.arange(600)
     (whole,) = find_groups(codes, ids, 3, linkage="component", engine=engine)
     assert whole.chained
-    assert len(whole.members) == 1500
-    apart = np.concatenate([(bits[at : at + 100, None] != bits[None]).sum(axis=2) for at in range(0, 1500, 100)])
+    assert len(whole.members) == 600
+    apart = np.concatenate([(bits[at : at + 100, None] != bits[None]).sum(axis=2) for at in range(0, 600, 100)])
     assert whole.diameter == apart.max()
     assert whole.representative == apart.sum(axis=1).argmin()
     for linkage, within in (("star", lambda g: g.representative), ("complete", lambda g: list(g.members))):
@@ -311,7 +313,7 @@ def test_errors_say_what_is_wrong():
         (
             lambda: find_groups(codes + np.arange(3, dtype=np.uint8)[:, None], [1, 2, 3], 1, method="fast"),
             UnknownName,
-            "unknown method 'fast'; expected one of exact, approximate",
+            "unknown method 'fast'; expected one of auto, exact, approximate",
         ),
         (
             lambda: find_groups(codes + np.arange(3, dtype=np.uint8)[:, None], [1, 2, 3], 1, engine="gpu"),

@@ -9,7 +9,6 @@ from hashae.errors import ConfigError, UnknownName
 from hashae.indexer import block_tables, components, pair_plan, pairs, pivots
 from hashae.indexer import compiled as compiled_module
 from hashae.indexer import nearest as nearest_module
-from hashae.indexer import scan as scan_module
 from hashae.indexer.approximate import Recall
 from hashae.indexer.block_tables import JoinCosts, choose_blocks, code_positions, pack, permute
 from hashae.indexer.compiled import has_numba
@@ -65,6 +64,7 @@ def forced(request, monkeypatch):
     if request.param == "everything":
         monkeypatch.setattr(pair_plan, "COSTS", dict.fromkeys(COSTS, DEAR))
         return
+    monkeypatch.setattr(pair_plan, "PLANNED_FROM", 0)
     monkeypatch.setattr(pair_plan, "COSTS", dict.fromkeys(COSTS, FREE))
     monkeypatch.setattr(block_tables, "MOST_TABLES", 12)
     monkeypatch.setattr(block_tables, "MORE_BLOCKS", 2)
@@ -82,7 +82,7 @@ def forced(request, monkeypatch):
             (components, "BUDGET", 50),
             (components, "DEEPEST", 1),
             (components, "THREADS_FROM", 0),
-            (scan_module, "BLOCK", 20),
+            (pairs, "BLOCK", 20),
             (nearest_module, "RESULTS", 20),
             (nearest_module, "THREADS_FROM", 0),
         ):
@@ -118,6 +118,18 @@ def test_components_equal_the_table(kind, threads, engine):
             linked = apart <= radius + (rule.margins[:, None] + rule.margins) / 2
             found = connected(codes, rule, threads=threads, engine=engine)
             assert np.array_equal(found, components_of(linked))
+
+
+@pytest.mark.usefixtures("forced")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_how_far_a_search_is(engine):
+    codes = some("clustered", 32)
+    for border in (0, 30):
+        told = []
+        list(near_pairs(codes, 3, border=border, engine=engine, on_step=lambda *step: told.append(step)))  # noqa: B023
+        assert told[-1][0] == told[-1][1] > 0
+        assert [step for step, _ in told] == sorted(step for step, _ in told)
+        assert len({total for _, total in told}) == 1
 
 
 def test_the_planner_takes_tables_while_they_pay():
@@ -233,18 +245,18 @@ def test_pivot_lists_find_most_pairs_and_invent_none(engine, monkeypatch):
 @pytest.mark.parametrize("width", [8, 32, 40])
 def test_the_best_match_of_another_set(width, engine):
     rng = np.random.default_rng(width)
-    codes = some("clustered", width, n=200)
-    codes[150:160] = codes[:10]
-    mine, others = codes[:80], codes[80:]
+    codes = some("clustered", width, n=140)
+    codes[110:120] = codes[:10]
+    mine, others = codes[:60], codes[60:]
     for radius, levels in ((0, [0]), (3, [0, 1.5, 6]), (width, [0, width])):
-        margins = rng.choice(levels, 200).astype(float)
-        found = best_matches(mine, others, radius, margins[:80], margins[80:], engine=engine, threads=2)
-        apart = table(codes)[:80, 80:]
-        linked = apart <= radius + (margins[:80, None] + margins[None, 80:]) / 2
+        margins = rng.choice(levels, 140).astype(float)
+        found = best_matches(mine, others, radius, margins[:60], margins[60:], engine=engine, threads=2)
+        apart = table(codes)[:60, 60:]
+        linked = apart <= radius + (margins[:60, None] + margins[None, 60:]) / 2
         expected = np.where(linked.any(axis=1), np.where(linked, apart, 10**6).argmin(axis=1), -1)
         assert np.array_equal(found.rows, expected)
         hit = expected >= 0
-        assert np.array_equal(found.distances[hit], apart[np.arange(80), expected][hit])
+        assert np.array_equal(found.distances[hit], apart[np.arange(60), expected][hit])
     for some_, rest in ((codes[:0], others), (mine, codes[:0])):
         none = best_matches(some_, rest, 3, np.zeros(len(some_)), np.zeros(len(rest)), engine=engine)
         assert none.rows.tolist() == [-1] * len(some_)
