@@ -223,7 +223,7 @@ def sheet(results: Sequence[Restored], trivial: str, shown: int = SHOWN) -> Figu
     shown
         Most pictures.
     """
-    some = results[:shown]
+    some = [results[row] for row in np.linspace(0, len(results) - 1, min(shown, len(results))).astype(int)]
     titles = ["original", "damaged", trivial, "restored"]
     same = trivial != "blurred"  # what is given is the trivial answer
     if same:
