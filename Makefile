@@ -3,6 +3,7 @@
 #   make demo                   duplicates in a sample collection whose right answer is known
 #   make demo PHOTOS=folder     duplicates in a folder of yours; nothing is written into it
 #   make test | lint | types    what has to pass before a commit
+#   make test-faults            faults and hostile input, the long form
 #   make bench                  side-by-side measurements; needs data, see benchmarks/data.py
 #   make pretrained             train the encoder that ships with hashae; needs data too
 #   make clean                  remove what was made here, but for .venv
@@ -14,7 +15,7 @@ export PHOTOS
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint types bench pretrained clean
+.PHONY: demo test test-faults lint types bench pretrained clean
 .DELETE_ON_ERROR:
 
 # A stamp is newer than what it was made from exactly if the environment is up to date.
@@ -47,6 +48,10 @@ demo: .venv/demo.stamp
 # -P keeps the folders indexer/, db/ and cli/ of this checkout off the import path: tests see what a user sees.
 test: .venv/dev.stamp
 	$(BIN)/python -P -m pytest $(PYTEST_ARGS)
+
+# The short forms are part of `make test`; the long ones take some minutes.
+test-faults: .venv/dev.stamp
+	$(BIN)/python -P -m pytest -m "long or not long" tests/faults $(PYTEST_ARGS)
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

@@ -34,6 +34,7 @@ COMMANDS = {
     "undo": "hashae.cli.apply",
     "verdict": "hashae.cli.verdict",
     "verify": "hashae.cli.verify",
+    "watch": "hashae.cli.watch",
 }
 """Name: module that defines it; imported when it is called or listed, so that start-up stays short."""
 

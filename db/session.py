@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -12,14 +13,20 @@ from typing import Any
 from sqlalchemy import URL, Connection, CursorResult, Engine, PoolProxiedConnection, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
+from hashae.db.holder import holder
 from hashae.db.schema import APPLICATION_ID, SCHEMA_REVISION
 from hashae.errors import CollectionError
 
 BUSY_SECONDS = 30
 """How long a writer waits for another one."""
 
+TOLD_SECONDS = 2.0
+"""How long it waits without a word."""
+
 MAPPED = 2_147_418_112
 """Bytes of the file that look-ups read without copying their pages: as many as SQLite allows."""
+
+_log = logging.getLogger(__name__)
 
 _HEADER = b"SQLite format 3\x00"
 
@@ -59,7 +66,7 @@ class Database:
                 connection.exec_driver_sql("PRAGMA synchronous = FULL")
             try:
                 # Taking the write lock at once waits its turn here, instead of failing in the middle.
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                self._take_turn(connection)
                 try:
                     yield connection
                 except BaseException:
@@ -114,6 +121,24 @@ class Database:
             self._held = None
         self.engine.dispose()
 
+    def _take_turn(self, connection: Connection) -> None:
+        """Begin to write; whoever has to wait longer than a moment is told for whom."""
+        moment = min(TOLD_SECONDS, BUSY_SECONDS)
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(moment * 1000)}")
+        try:
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            except DBAPIError as error:
+                if "locked" not in str(error.orig) or moment >= BUSY_SECONDS:
+                    raise
+                _log.warning(
+                    "%s is in use by %s; waiting up to %g s", self.path, holder(self.path), BUSY_SECONDS - moment
+                )
+                connection.exec_driver_sql(f"PRAGMA busy_timeout = {int((BUSY_SECONDS - moment) * 1000)}")
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+        finally:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
@@ -133,7 +158,7 @@ def inserted_id(result: CursorResult[Any]) -> int:
 
 # The first entry of which a word is in SQLite's text decides; what follows the path of the collection file.
 _SENTENCES = (
-    (("locked", "busy"), "is in use by another process for more than {seconds} s; try again later"),
+    (("locked", "busy"), "is in use by {holder} for more than {seconds} s; try again later"),
     (("full",), "cannot grow: the disk is full; free some space and run the command again"),
     (("readonly", "read-only"), "is read-only; allow writing, or copy it elsewhere and give --db"),
     (
@@ -153,7 +178,7 @@ def translate(path: Path, error: BaseException) -> CollectionError:
     text = str(error)
     for words, sentence in _SENTENCES:
         if any(word in text for word in words):
-            return CollectionError(f"{path} {sentence.format(text=text, seconds=BUSY_SECONDS)}")
+            return CollectionError(f"{path} {sentence.format(text=text, seconds=BUSY_SECONDS, holder=holder(path))}")
     return CollectionError(f"{path}: {text}")
 
 
