@@ -92,7 +92,9 @@
     }));
     const going = group.images.filter((image) => !kept.includes(image.id) && !image.protected).length;
     at("keep-text").textContent = going === 0 ? "Keep all" : group.images.length - going === 1 ? "Keep this one" : `Keep these ${group.images.length - going}`;
-    for (const name of ["keep", "distinct"]) at(name).disabled = done;
+    at("keep").disabled = done;
+    // Copies of one file are duplicates whatever one says.
+    at("distinct").disabled = done || new Set(group.images.map((image) => image.content)).size < 2;
     at("undo").disabled = !decided.length && group.state === "open";
   }
 
@@ -129,7 +131,7 @@
   }
 
   async function decide(decision) {
-    if (!group || group.state === "done") return;
+    if (!group || at(decision).disabled) return;
     const body = { decision };
     if (decision === "keep") body.keep = kept;
     const found = await post(`/api/v1/duplicates/groups/${group.number}`, body);
