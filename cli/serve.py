@@ -112,10 +112,12 @@ def _listen(host: str, port: int) -> socket.socket:
     from hashae.errors import ConfigError
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sends small answers at once (TCP_NODELAY) only on sockets that name their protocol.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen(2048)  # from here on a browser that is quicker than the server waits
     except OSError as error:
         listener.close()
         raise ConfigError(f"{host}:{port} cannot be listened on ({error.strerror or error}); try --port 0") from error

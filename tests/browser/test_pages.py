@@ -25,7 +25,9 @@ fetch("/api/v1/images/1/file").then((answer) => answer.blob()).then((blob) => {
 @pytest.fixture
 def page(browser, served, screen):
     """Return a page with the few things a test does to it; at its end the browser has nothing to complain of."""
+    browser.get_log("browser")  # what an earlier test left
     yield Page(browser, served)
+    browser.get("about:blank")  # before the server goes
     complaints = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert complaints == []
 

@@ -68,7 +68,7 @@ const Compare = (() => {
         sum += most;
         if (most > 12) changed++;
         const light = Math.min(255, most * 4);
-        out.data[i] = light; out.data[i + 1] = Math.max(0, light - 90); out.data[i + 2] = 40 - Math.min(40, light); out.data[i + 3] = 255;
+        out.data[i] = light; out.data[i + 1] = Math.max(0, light - 90); out.data[i + 2] = Math.max(0, light - 200); out.data[i + 3] = 255;
       }
       const canvas = make("canvas", { width, height, role: "img", "aria-label": "Where the two pictures differ: the brighter, the more" });
       canvas.getContext("2d").putImageData(out, 0, 0);
