@@ -32,15 +32,13 @@ CHROMIUM = (
 
 CLOCK = """<script>
 let shown = null;
-const look = () => {
-  if (document.querySelector("#groups > article")) shown = performance.now();
-  else requestAnimationFrame(look);
-};
-requestAnimationFrame(look);
-addEventListener("DOMContentLoaded", () => requestAnimationFrame(() => setTimeout(() => {
+new MutationObserver(() => {
+  if (shown === null && document.querySelector("#groups > article")) shown = performance.now();
+}).observe(document, { childList: true, subtree: true });
+addEventListener("load", () => {
   const count = (what) => document.querySelectorAll(`#groups ${what}`).length;
-  document.title = `opened ${count("article")} ${count("img")} ${shown ?? performance.now()} ${performance.now()}`;
-}, 0)));
+  document.title = `opened ${count("article")} ${count("img")} ${shown} ${performance.now()}`;
+});
 </script>"""
 """Stands before the content security policy of the page, which therefore lets it run."""
 

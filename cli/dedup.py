@@ -16,11 +16,11 @@ from hashae.cli.options import (
     json_option,
     workers_option,
 )
+from hashae.cli.report_options import FILE, check_targets, report_options, to_terminal, write_reports
 
 if TYPE_CHECKING:
     from hashae.indexer.report import DedupReport
 
-FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, readable=False, resolve_path=True)
 SHOWN_GROUPS = 5
 
@@ -50,8 +50,7 @@ SHOWN_GROUPS = 5
     type=click.Path(exists=True, path_type=Path),
     help="What of FOLDER is already in OTHER, a folder or another collection file?",
 )
-@click.option("--report", "report_file", type=FILE, help="Write a self-contained HTML page with thumbnails.")
-@click.option("--csv", "csv_file", type=FILE, help="Write one row an image.")
+@report_options("--report")
 @click.option("--plan", "plan_file", type=FILE, help="Write a plan for `hashae apply`, to be read and edited first.")
 @click.option(
     "--keep",
@@ -77,6 +76,8 @@ def dedup(
     against: Path | None,
     report_file: Path | None,
     csv_file: Path | None,
+    lines_file: Path | None,
+    markdown_file: Path | None,
     plan_file: Path | None,
     keep_rules: str | None,
     prefer: tuple[str, ...],
@@ -100,28 +101,31 @@ def dedup(
       hashae dedup ~/Scans --encoder train        learn a code from these pictures first
       hashae dedup --keep metadata,pixels,size --prefer ~/Pictures/best --protect ~/Pictures/raw
       hashae dedup ~/Pictures --plan plan.json    then: hashae apply plan.json
-      hashae dedup --json > groups.json           all folders indexed before
+      hashae dedup --json > groups.json           all folders indexed before; hashae report groups.json -o report.html
+      hashae dedup ~/Pictures --markdown -        for a ticket
       hashae dedup ~/Camera --against ~/Pictures --csv known.csv      what is there already?
     """
     from hashae.cli.calibrate import calibrate_if_due
     from hashae.cli.learn import STAGES, bring_up_to_date, ensure_encoder, refuse_nothing
-    from hashae.cli.output import print_failures, print_json, say
+    from hashae.cli.output import print_failures, say
     from hashae.cli.progress import ProgressLine
     from hashae.images.scan import check_folder
     from hashae.indexer import Collection
     from hashae.indexer.keep_rules import keep_policy
-    from hashae.indexer.pixels import thumbnail
     from hashae.indexer.plan import plan_of, write_plan
-    from hashae.indexer.report_files import write_csv
-    from hashae.indexer.report_page import write_html
+    from hashae.indexer.report_files import json_pieces
 
     if folder is not None:
         check_folder(folder)
     policy = keep_policy(keep_rules, prefer=prefer, protect=protect)
-    _check_targets(report=report_file, csv=csv_file, plan=plan_file)
+    check_targets(report=report_file, csv=csv_file, jsonl=lines_file, markdown=markdown_file, plan=plan_file)
+    if as_json and to_terminal(markdown_file):
+        raise click.UsageError("--json and --markdown - both want standard output; give one of them a file")
     if against is not None:
-        if plan_file is not None or linkage != "star" or method != "auto":
-            raise click.UsageError("--against makes pairs, not groups: it takes no --plan, --linkage or --method")
+        if plan_file or lines_file or markdown_file or linkage != "star" or method != "auto":
+            raise click.UsageError(
+                "--against makes pairs, not groups: it takes no --plan, --jsonl, --markdown, --linkage or --method"
+            )
         from hashae.cli.across import CrossOptions, compare_with
 
         options = CrossOptions(radius, report_file, csv_file, encoder_name, budget, not no_calibrate, workers, as_json)
@@ -144,34 +148,29 @@ def dedup(
                 on_progress=lambda p: progress.update(STAGES[p.stage], p.done, p.total),
             )
         if as_json:
-            print_json(report.to_dict())
+            for piece in json_pieces(report):
+                click.echo(piece, nl=False)
         else:
             print_failures(summary.failed)
-            _print_summary(report)
-            _print_featureless(report)
-        told: list[str] = []
-        if csv_file is not None:
-            write_csv(report, csv_file)
-        if report_file is not None:
-            write_html(report, report_file, thumbnail, threads=workers)
-            told.append(f"report: {report_file}")
+            if not to_terminal(markdown_file):
+                _print_summary(report)
+                _print_featureless(report)
+        write_reports(
+            report,
+            report_file=report_file,
+            csv_file=csv_file,
+            lines_file=lines_file,
+            markdown_file=markdown_file,
+            workers=workers,
+            quiet=as_json,
+        )
         if plan_file is not None:
             plan = plan_of(report, protect=protect)
             write_plan(plan, plan_file)
             count = f"{len(plan.actions):,} files could go"
-            told.append(f"plan: {plan_file}; {count}; read it, then: hashae apply {plan_file}")
-        for line in told if not as_json else []:
-            say(line)
+            if not as_json:
+                say(f"plan: {plan_file}; {count}; read it, then: hashae apply {plan_file}")
         refuse_nothing(summary, folder)
-
-
-def _check_targets(**files: Path | None) -> None:
-    """Refuse files that cannot be written, before the work and not after it."""
-    from hashae.indexer.new_file import check_target
-
-    for option, target in files.items():
-        if target is not None:
-            check_target(target, option=f"--{option}")
 
 
 def _print_summary(report: DedupReport) -> None:

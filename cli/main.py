@@ -28,6 +28,7 @@ COMMANDS = {
     "query": "hashae.cli.query",
     "serve": "hashae.cli.serve",
     "restore": "hashae.cli.restore",
+    "report": "hashae.cli.report",
     "show": "hashae.cli.show",
     "stats": "hashae.cli.stats",
     "train": "hashae.cli.train",

@@ -116,6 +116,11 @@ class ReportGroup:
         """Bytes of all images that need not be kept."""
         return sum(image.size for image in self.images if image.spare)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the group as plain lists and dicts, ready for :func:`json.dumps`."""
+        images = [asdict(image) for image in self.images]
+        return {**asdict(replace(self, images=())), "images": images, "bytes_to_free": self.bytes_to_free}
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -228,12 +233,8 @@ class DedupReport:
                     size[image.tier] += image.size
         return {tier: {"groups": groups[tier], "images": images[tier], "bytes": size[tier]} for tier in TIERS}
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain lists and dicts, ready for :func:`json.dumps`."""
-        groups = [
-            {**asdict(group), "images": [asdict(image) for image in group.images], "bytes_to_free": group.bytes_to_free}
-            for group in self.groups
-        ]
+    def head(self) -> dict[str, Any]:
+        """Return all but the lists of groups, featureless images and failures, as plain values."""
         summary = {
             "images": self.images,
             "groups": len(self.groups),
@@ -250,9 +251,19 @@ class DedupReport:
         }
         head |= {"linkage": self.linkage, "approximate": self.approximate, "recall": self.recall}
         head["calibration"] = None if self.calibration is None else self.calibration.to_dict()
-        failures = [asdict(failure) for failure in self.failures]
-        lists = {"groups": groups, "featureless": list(self.featureless), "failures": failures}
-        return {"schema": SCHEMA_VERSION, **head, "summary": summary, **lists}
+        return {"schema": SCHEMA_VERSION, **head, "summary": summary}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain lists and dicts, ready for :func:`json.dumps`.
+
+        The layout is that of ``report.schema.json`` in this package.
+        """
+        lists = {
+            "groups": [group.to_dict() for group in self.groups],
+            "featureless": list(self.featureless),
+            "failures": [asdict(failure) for failure in self.failures],
+        }
+        return {**self.head(), **lists}
 
     def with_confidence(self, known: Mapping[int, float]) -> DedupReport:
         """Return the report with the confidence of each image that is in `known`, by id."""

@@ -1,11 +1,13 @@
-"""Duplicate reports as files: CSV for spreadsheets, JSON for programs. The page is in report_page.py."""
+"""Duplicate reports as files: CSV for spreadsheets, JSON and JSON Lines for programs. The page is in report_page.py."""
 
 from __future__ import annotations
 
 import csv
 import json
-from dataclasses import fields
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 from hashae.indexer.new_file import replacing
 from hashae.indexer.report import DedupReport, ReportImage
@@ -59,7 +61,7 @@ def write_csv(report: DedupReport, path: Path) -> None:
 
 
 def write_json(report: DedupReport, path: Path) -> None:
-    """Write a report as JSON in UTF-8, laid out as `DedupReport.to_dict` says.
+    """Write a report as JSON in UTF-8, laid out as `DedupReport.to_dict` says, one group at a time.
 
     Parameters
     ----------
@@ -76,6 +78,66 @@ def write_json(report: DedupReport, path: Path) -> None:
         If the file cannot be written.
     """
     with replacing(path) as file:
-        # a lone surrogate leaves the file's error handler as \udcff, which is the JSON escape for it
-        json.dump(report.to_dict(), file, indent=2, ensure_ascii=False)
-        file.write("\n")
+        # a lone surrogate leaves the file's error handler as \\udcff, which is the JSON escape for it
+        for piece in json_pieces(report, ensure_ascii=False):
+            file.write(piece)
+
+
+def json_pieces(report: DedupReport, *, ensure_ascii: bool = True) -> Iterator[str]:
+    """Yield the text of a report as JSON, so that no more than one group is held as text.
+
+    Parameters
+    ----------
+    report
+        The report.
+    ensure_ascii
+        Escape all other signs.
+    """
+    lists: list[tuple[str, Iterable[Any]]] = [
+        ("groups", (group.to_dict() for group in report.groups)),
+        ("featureless", report.featureless),
+        ("failures", (asdict(failure) for failure in report.failures)),
+    ]
+
+    def text(value: Any, depth: int) -> str:
+        return json.dumps(value, indent=2, ensure_ascii=ensure_ascii).replace("\n", "\n" + "  " * depth)
+
+    yield text(report.head(), 0).removesuffix("\n}")
+    for name, values in lists:
+        yield f',\n  "{name}": ['
+        between = "\n    "
+        for value in values:
+            yield between + text(value, 2)
+            between = ",\n    "
+        yield "]" if between[0] == "\n" else "\n  ]"
+    yield "\n}\n"
+
+
+def write_json_lines(report: DedupReport, path: Path) -> None:
+    """Write a report as JSON Lines: a million groups can be read one by one.
+
+    The first line is the report without its lists (``"kind": "report"``); then comes one line a group (``"group"``), a
+    featureless image (``"featureless"``), a file that could not be used (``"failure"``).
+
+    Raises
+    ------
+    ConfigError
+        If the folder of `path` does not exist, or `path` is not a file.
+    HashaeError
+        If the file cannot be written.
+    """
+    with replacing(path, option="--jsonl") as file:
+        for line in json_lines(report):
+            # a lone surrogate leaves the file's error handler as \\udcff, which is the JSON escape for it
+            file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
+
+
+def json_lines(report: DedupReport) -> Iterator[dict[str, Any]]:
+    """Yield what stands in each line of :func:`write_json_lines`."""
+    yield {"kind": "report", **report.head()}
+    for group in report.groups:
+        yield {"kind": "group", **group.to_dict()}
+    for path in report.featureless:
+        yield {"kind": "featureless", "path": path}
+    for failure in report.failures:
+        yield {"kind": "failure", **asdict(failure)}
