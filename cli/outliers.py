@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--by",
-    type=click.Choice(["error", "rarity", "both"]),
+    type=click.Choice(["error", "surprise", "rarity", "both"]),
     default="error",
     show_default=True,
-    help="Reconstruction error, rarity of the code, or the mean of both ranks.",
+    help="Reconstruction error; surprise: how unusual its bits are here; rarity: distance to the nearest codes; both: "
+    "error and surprise.",
 )
 @click.option("--count", type=click.IntRange(1), default=20, show_default=True, help="Pictures to list.")
 @click.option("--limit", type=click.IntRange(2), default=20_000, show_default=True, help="Most pictures to read.")
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 def outliers(
     folder: Path | None,
     encoder_name: str | None,
-    by: Literal["both", "error", "rarity"],
+    by: Literal["error", "surprise", "rarity", "both"],
     count: int,
     limit: int,
     html_file: Path | None,
@@ -48,12 +49,14 @@ def outliers(
 ) -> None:
     """Rank the pictures in FOLDER, or in all folders of the collection, by how little they belong.
 
-    A picture does not belong if its code is rare, or if it cannot be decoded from its code. Nothing is changed.
+    A picture does not belong if it cannot be decoded from its code, or if its code is unusual. The first tells best
+    with an encoder that learned from pictures like these; with the shipped one, --by surprise. Nothing is changed.
 
     \b
     Examples:
       hashae outliers ~/Scans --html outliers.html
-      hashae outliers ~/Scans --encoder scans.onnx --by error --count 50
+      hashae outliers ~/Scans --encoder scans.onnx --count 50
+      hashae outliers ~/Pictures --by surprise
       hashae outliers --json                        all folders indexed before
     """
     from hashae.cli.output import print_failures, print_json, print_table, say
@@ -83,9 +86,15 @@ def outliers(
         print_failures([Failure(problem.path, problem.reason) for problem in report.failed])
         print_table(
             f"{len(report.ranked):,} pictures, encoder {report.encoder}; first those that belong least",
-            ("score", "error", "rarity", "picture"),
+            ("score", "error", "rarity", "surprise", "picture"),
             [
-                (f"{one.score:.3f}", "" if one.error is None else f"{one.error:.4f}", f"{one.rarity:.1f}", one.path)
+                (
+                    f"{one.score:.3f}",
+                    "" if one.error is None else f"{one.error:.4f}",
+                    f"{one.rarity:.1f}",
+                    f"{one.surprise:.0f}",
+                    one.path,
+                )
                 for one in report.ranked[:count]
             ],
         )

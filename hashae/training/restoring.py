@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from hashae.errors import ConfigError, TrainingDiverged
 from hashae.models.restorer import Restorer
 from hashae.training.schedule import learning_rate
-from hashae.uses.damage import Damaged, damage
+from hashae.uses.damage import LUMINANCE, Damaged, damage
 
 CROP = 48
 """Side of the parts, or that of the smallest picture."""
@@ -90,7 +90,7 @@ def train_restorer(
         rng = np.random.default_rng([seed, 5, step])
         parts = [_part(pictures[int(row)], crop, rng) for row in rng.integers(0, len(pictures), BATCH)]
         seen = [damage(task, part, amount, rng) for part in parts]
-        again = network(*_inputs(seen))
+        again = _again(network, seen, task)
         loss = F.mse_loss(again, torch.from_numpy(np.stack(parts)))
         value = float(loss.detach())
         if not math.isfinite(value):
@@ -105,13 +105,26 @@ def train_restorer(
     return network.eval(), done
 
 
-def restore_picture(network: Restorer, damaged: Damaged) -> NDArray[np.float32]:
-    """Return a restored picture ``float32 (3, height, width)`` in [0, 1]; what was not missing from it stays."""
+def restore_picture(network: Restorer, damaged: Damaged, task: str) -> NDArray[np.float32]:
+    """Return a restored picture ``float32 (3, height, width)`` in [0, 1]; what was not missing from it stays.
+
+    That is, the pixels outside a hole, and the luminance of a grey picture.
+    """
     with torch.no_grad():
-        again: NDArray[np.float32] = network(*_inputs([damaged]))[0].clamp(0, 1).numpy()
+        again: NDArray[np.float32] = _again(network, [damaged], task)[0].clamp(0, 1).numpy()
     if damaged.hole.any():
         kept = 1 - damaged.hole
         again = (damaged.seen * kept + again * damaged.hole).astype(np.float32)
+    return again
+
+
+def _again(network: Restorer, seen: Sequence[Damaged], task: str) -> torch.Tensor:
+    """Return what the network makes of damaged pictures; colours are added without a change of luminance."""
+    given, hole = _inputs(seen)
+    again: torch.Tensor = network(given, hole)
+    if task == "colour":
+        change = again - given
+        again = given + change - (change * torch.from_numpy(LUMINANCE)).sum(dim=1, keepdim=True)
     return again
 
 

@@ -1,14 +1,15 @@
 """Pictures that do not belong: those whose code is rare, and those that the decoder cannot give back.
 
-A code is rare if even its nearest codes are far away. A picture of a kind that the encoder did not learn is decoded
-from its code into a picture of a kind that it did learn: the reconstruction error is large. Neither needs labels.
+A code is rare if even its nearest codes are far away, or if its bits are seldom what they are here. A picture of a kind
+that the encoder did not learn is decoded from its code into a picture of a kind that it did learn: the reconstruction
+error is large. None of this needs labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hashae.codes import Codes, hamming, pack
+from hashae.codes import Codes, hamming, pack, unpack
 from hashae.encoder import Encoder
 from hashae.errors import ConfigError, EncoderFileError, ImageError
 from hashae.images.decode import decode, large_images_allowed, read_bytes
@@ -29,7 +30,10 @@ MIN_PICTURES = NEAREST + 2
 
 BLOCK = 512
 
-By = Literal["both", "error", "rarity"]
+DECODED = ("error", "both")
+"""Rankings that need a decoder."""
+
+By = Literal["error", "rarity", "surprise", "both"]
 
 
 @dataclass(frozen=True)
@@ -45,17 +49,20 @@ class Outlier:
     error
         Mean squared error of the picture decoded from its code, in canonical form; None without a decoder.
     rarity
-        Mean distance in bits to the nearest codes.
+        Mean distance in bits to the nearest codes. Strangers that resemble one another are not rare.
+    surprise
+        Code length in bits, see :func:`surprise`.
     """
 
     path: str
     score: float
     error: float | None
     rarity: float
+    surprise: float
 
     def to_dict(self) -> dict[str, Any]:
         """Return all values, ready for JSON."""
-        return {"path": self.path, "score": self.score, "error": self.error, "rarity": self.rarity}
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,23 @@ def rarity(codes: Codes, nearest: int = NEAREST) -> NDArray[np.float32]:
     return np.concatenate(means)
 
 
+def surprise(codes: Codes) -> NDArray[np.float32]:
+    """Return for each code how long a message tells it to someone who knows how often each bit is on, ``float32 (n,)``.
+
+    In bits: ``-sum(log2 p)`` over the bits, with `p` the share of the codes that have the same bit there (Shannon
+    1948); one code of each kind is added, so that none is impossible. Bits count as independent.
+
+    Parameters
+    ----------
+    codes
+        ``uint8 (n, bytes)``.
+    """
+    ones = unpack(codes)
+    share = (ones.sum(axis=0) + 1) / (len(ones) + 2)  # (bits,)
+    lengths: NDArray[np.float32] = np.where(ones, -np.log2(share), -np.log2(1 - share)).sum(axis=1).astype(np.float32)
+    return lengths
+
+
 def code_errors(encoder: Encoder, images: NDArray[np.float32], codes: Codes) -> NDArray[np.float32]:
     """Return the mean squared error of images decoded from their codes, ``float32 (n,)``.
 
@@ -128,24 +152,29 @@ def code_errors(encoder: Encoder, images: NDArray[np.float32], codes: Codes) -> 
     return errors
 
 
-def scores(errors: NDArray[np.float32] | None, rare: NDArray[np.float32], by: By = "error") -> NDArray[np.float64]:
-    """Return how little each picture belongs, ``float64 (n,)`` from 0 to 1: its rank, or the mean of both ranks.
+def scores(
+    errors: NDArray[np.float32] | None,
+    rare: NDArray[np.float32],
+    surprising: NDArray[np.float32],
+    by: By = "error",
+) -> NDArray[np.float64]:
+    """Return how little each picture belongs, ``float64 (n,)`` from 0 to 1: its rank, or the mean of two ranks.
 
     Ranks, because an error in grey levels and a distance in bits have nothing else in common. Equal values share the
     middle of their ranks.
 
     Parameters
     ----------
-    errors, rare
-        From :func:`code_errors` and :func:`rarity`.
+    errors, rare, surprising
+        From :func:`code_errors`, :func:`rarity` and :func:`surprise`.
     by
-        Which of them count.
+        Which of them counts; ``both`` are error and surprise.
     """
-    if by == "rarity":
-        return _ranks(rare)
+    if by in {"rarity", "surprise"}:
+        return _ranks(rare if by == "rarity" else surprising)
     if errors is None:
-        raise ConfigError(f"by is {by!r}, and the encoder has no decoder; use by='rarity'")
-    return _ranks(errors) if by == "error" else (_ranks(errors) + _ranks(rare)) / 2
+        raise ConfigError(f"by is {by!r}, and the encoder has no decoder; use by='surprise'")
+    return _ranks(errors) if by == "error" else (_ranks(errors) + _ranks(surprising)) / 2
 
 
 def _ranks(values: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -172,10 +201,10 @@ def find_outliers(
     folders
         Scanned with their sub-folders; all pictures together are one collection.
     encoder
-        Its decoder is needed unless `by` is ``rarity``.
+        Its decoder is needed for ``error`` and ``both``.
     by
-        ``error``, ``rarity``, or ``both`` (mean of the two ranks). Measured, the error tells best, see
-        ``benchmarks/outliers.py``.
+        ``error`` tells best with an encoder that learned from pictures like these, ``surprise`` with another one: see
+        docs/autoencoders.md. ``rarity`` finds single strangers only; ``both`` is the mean of the first two ranks.
     limit
         Most pictures; of more, a random sample is taken: all pairs of codes are compared.
     seed
@@ -194,10 +223,10 @@ def find_outliers(
     EncoderFileError
         If a decoder is needed and missing.
     """
-    if by != "rarity" and encoder.decoder_data is None:
+    if by in DECODED and encoder.decoder_data is None:
         raise EncoderFileError(
             f"encoder {encoder.name!r} has no decoder to measure errors with; keep its .decoder.onnx file beside it, "
-            "or rank by rarity"
+            "or rank by surprise"
         )
     problems: list[Problem] = []
     files = [file for folder in folders for file in scan(folder, problems.append)]
@@ -217,7 +246,7 @@ def find_outliers(
                 made = pack(encoder.canonical_logits(images) > 0)
                 paths += [path for path, _ in good]
                 codes.append(made)
-                if by != "rarity":
+                if by in DECODED:
                     errors.append(code_errors(encoder, images, made))
             if on_progress:
                 on_progress(done, len(files))
@@ -227,24 +256,21 @@ def find_outliers(
             f"{len(paths)} readable pictures in {', '.join(map(str, folders))}{first}; telling which do not belong "
             f"needs {MIN_PICTURES} or more"
         )
-    rare = rarity(np.concatenate(codes))
+    whole = np.concatenate(codes)
+    rare, surprising = rarity(whole), surprise(whole)
     wrong = np.concatenate(errors) if errors else None
-    total = scores(wrong, rare, by)
-    order = np.lexsort((np.arange(len(total)), -total))
-    ranked = tuple(_outliers(order, paths, total, wrong, rare))
+    total = scores(wrong, rare, surprising, by)
+    ranked = tuple(
+        Outlier(
+            paths[row],
+            float(total[row]),
+            None if wrong is None else float(wrong[row]),
+            float(rare[row]),
+            float(surprising[row]),
+        )
+        for row in np.lexsort((np.arange(len(total)), -total)).tolist()
+    )
     return OutlierReport(encoder.name, by, ranked, tuple(problems))
-
-
-def _outliers(
-    order: NDArray[np.int64],
-    paths: Sequence[str],
-    total: NDArray[np.float64],
-    wrong: NDArray[np.float32] | None,
-    rare: NDArray[np.float32],
-) -> Iterator[Outlier]:
-    for row in order.tolist():
-        error = None if wrong is None else float(wrong[row])
-        yield Outlier(paths[row], float(total[row]), error, float(rare[row]))
 
 
 def _load(file: FoundFile, encoder: Encoder) -> tuple[str, NDArray[np.uint8]] | Problem:

@@ -262,7 +262,7 @@ def _restore(some: Sequence[Loaded], network: Restorer, task: str, amount: float
     for number, one in enumerate(some):
         original = one.pixels.astype(np.float32) / np.float32(255)
         damaged = damage(task, original, amount, np.random.default_rng([seed, 6, number]))
-        results.append(Restored(one.relative, original, damaged, restore_picture(network, damaged)))
+        results.append(Restored(one.relative, original, damaged, restore_picture(network, damaged, task)))
     return results
 
 
@@ -289,7 +289,7 @@ def _apply(
             picture = greyed(picture)
         hole = (one.hole & (task == "inpaint")).astype(np.float32)
         holes += bool(hole.any())
-        _write(target / file.relative, restore_picture(network, answer(task, picture, hole)))
+        _write(target / file.relative, restore_picture(network, answer(task, picture, hole), task))
         done += 1
     if task == "inpaint" and done and not holes:
         raise ConfigError(f"no picture in {folder} has transparent pixels; what is to be filled has to be transparent")

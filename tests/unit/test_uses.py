@@ -28,7 +28,7 @@ from hashae.training.weights import save_weights
 from hashae.uses import outliers as outliers_module
 from hashae.uses.damage import answer, blurred, damage
 from hashae.uses.gallery import to_html
-from hashae.uses.outliers import find_outliers, rarity, scores
+from hashae.uses.outliers import find_outliers, rarity, scores, surprise
 from hashae.uses.probe import CLASSIFIERS, probe
 from hashae.uses.restore import check_output, restore_folder
 from hashae.uses.study import run_probes
@@ -105,13 +105,22 @@ def test_rarity_is_the_mean_distance_to_the_nearest_others(rng, monkeypatch):
         rarity(codes[:3], 3)
 
 
+def test_surprise_is_the_length_of_a_message():
+    codes = np.array([[0xFF], [0xFF], [0xFF], [0x7F]], np.uint8)
+    # Every bit but the first is on in all: 5 of 6; the first in 3 of 4: 4 of 6.
+    always = -7 * math.log2(5 / 6)
+    assert surprise(codes).tolist() == pytest.approx([always - math.log2(4 / 6)] * 3 + [always - math.log2(2 / 6)])
+
+
 def test_scores_are_ranks():
     errors, rare = np.array([1, 3, 3, 9], np.float32), np.array([8, 6, 4, 2], np.float32)
-    assert scores(errors, rare).tolist() == pytest.approx([0, 0.5, 0.5, 1])
-    assert scores(errors, rare, "rarity").tolist() == pytest.approx([1, 2 / 3, 1 / 3, 0])
-    assert scores(errors, rare, "both").tolist() == pytest.approx([0.5, 7 / 12, 5 / 12, 0.5])
-    with raises_sentence(ConfigError, "by is 'both', and the encoder has no decoder; use by='rarity'"):
-        scores(None, rare, "both")
+    told = np.array([1, 2, 0, 3], np.float32)
+    assert scores(errors, rare, told).tolist() == pytest.approx([0, 0.5, 0.5, 1])
+    assert scores(errors, rare, told, "rarity").tolist() == pytest.approx([1, 2 / 3, 1 / 3, 0])
+    assert scores(errors, rare, told, "surprise").tolist() == pytest.approx([1 / 3, 2 / 3, 0, 1])
+    assert scores(errors, rare, told, "both").tolist() == pytest.approx([1 / 6, 7 / 12, 1 / 4, 1])
+    with raises_sentence(ConfigError, "by is 'both', and the encoder has no decoder; use by='surprise'"):
+        scores(None, rare, told, "both")
 
 
 def test_noise_among_stripes_comes_first(striped):
@@ -285,8 +294,17 @@ def test_only_the_hole_is_filled(rng):
     network = Restorer(2)
     torch.nn.init.constant_(network.last.bias, 0.1)
     holed = damage("inpaint", rng.random((3, 12, 12)).astype(np.float32), 0.5, rng)
-    changed = (restore_picture(network, holed) != holed.seen).any(axis=0)
+    changed = (restore_picture(network, holed, "inpaint") != holed.seen).any(axis=0)
     assert (changed == holed.hole[0].astype(bool)).all()
+
+
+def test_colours_keep_the_luminance(rng):
+    network = Restorer(2)
+    network.last.bias.data = torch.tensor([0.2, -0.1, 0.05])
+    grey = damage("colour", 0.3 + 0.4 * rng.random((3, 12, 12)).astype(np.float32), 0, rng)
+    again = restore_picture(network, grey, "colour")
+    assert np.ptp(again, axis=0).min() > 0.25
+    np.testing.assert_allclose(np.tensordot([0.299, 0.587, 0.114], again, 1), grey.seen[0], atol=1e-6)
 
 
 def test_a_restorer_learns_the_tint_of_its_pictures(rng):
@@ -297,7 +315,7 @@ def test_a_restorer_learns_the_tint_of_its_pictures(rng):
         tinted, "colour", amount=0, steps=60, width=2, on_step=lambda _step, _steps, loss: losses.append(loss)
     )
     assert steps == 60
-    assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
+    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
 
 
 def test_a_folder_is_restored_and_left_alone(pictures, tmp_path):
