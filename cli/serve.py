@@ -85,7 +85,7 @@ def serve(
     )
     with listener:
         app = create_app(settings)
-        app.state.desk.served.warm()
+        app.state.desk.warm()
         say(f"{settings.url}  (stop with Ctrl+C)")
         if not is_loopback(host):
             say("note: this is plain HTTP; whoever can listen in on the network sees pictures and token")

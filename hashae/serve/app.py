@@ -90,6 +90,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
     app.include_router(api_changes.make_router(desk))
     app.include_router(pages.make_router(desk, app))
     app.include_router(assets.make_router())
+    pages.load_templates()
     app.add_middleware(Guard, settings=settings)
     return app
 

@@ -53,6 +53,11 @@ class Desk:
         self.jobs.close()
         self.collection.close()
 
+    def warm(self) -> None:
+        """Load and count what the first pages need, so that they are as quick as the next."""
+        self.served.warm()
+        self.stats()
+
     def stats(self) -> dict[str, Any]:
         """Return counts of the collection, counted anew when it has changed."""
         return self._once("stats", self.served.stats)

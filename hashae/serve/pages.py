@@ -44,6 +44,12 @@ def _environment() -> Environment:
     return made
 
 
+def load_templates() -> None:
+    """Compile all templates, so that the first page need not wait for that."""
+    for name in _environment().list_templates(extensions=["j2"]):
+        _environment().get_template(name)
+
+
 def make_router(desk: Desk, app: FastAPI) -> APIRouter:
     """Return the routes of the pages.
 

@@ -68,7 +68,7 @@
     const words = { open: "", keep: " · marked", distinct: " · you said: not duplicates", ignore: " · left out", done: " · done" };
     at("group-title").textContent = `Group ${group.number}: ${many(group.images.length, "picture")}, ${TIERS[group.tier]}${words[group.state]}`;
     at("group-title").className = `tier t-${group.tier}`;
-    const facts = [`${bytes(group.bytes_to_free)} to free`, `at most ${many(group.diameter, "bit")} apart`];
+    const facts = [`${bytes(group.bytes_to_free)} to free`, group.diameter ? `at most ${many(group.diameter, "bit")} apart` : "equal codes"];
     if (group.chained) facts.push("joined through others: look closely");
     at("group-facts").textContent = facts.join(" · ");
     draw();
