@@ -5,6 +5,7 @@ Every test ends with the same question: is every content that was there before s
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import sqlite3
@@ -194,3 +195,18 @@ def elsewhere(tmp_path, tmp_path_factory):
     if folder.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("there is no second file system to write to")
     return folder
+
+
+def _integration():
+    """Return the fixtures of whole runs, which these tests share."""
+    path = Path(__file__).parents[1] / "integration" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("integration_fixtures", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_shared = _integration()
+make_encoder, encoder, encoder_file = _shared.make_encoder, _shared.encoder, _shared.encoder_file
+fill, fingerprint, sound, no_privileges = _shared.fill, _shared.fingerprint, _shared.sound, _shared.no_privileges
+environment, cli, spawn, hashae = _shared.environment, _shared.cli, _shared.spawn, _shared.hashae
