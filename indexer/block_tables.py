@@ -52,6 +52,8 @@ class JoinCosts:
         Pack, sort and read one row of a table.
     pair
         Compare two rows with the same key.
+    word
+        The same, for every 64 bits of a code beyond the first: they are not in the value, and have to be fetched.
     permute
         Put the bits of one byte of a code into another order.
     call
@@ -60,6 +62,7 @@ class JoinCosts:
 
     row: float
     pair: float
+    word: float
     permute: float
     call: float
 
@@ -170,6 +173,7 @@ def choose_blocks(words: Words, width: int, radius: int, costs: JoinCosts) -> Bl
     places = code_positions(width)
     sample = words[np.linspace(0, n - 1, min(n, SAMPLE)).astype(np.int64)]
     ranked, live = _by_entropy(sample, places)
+    pair = costs.pair + costs.word * (words.shape[1] - 1)
     best: BlockPlan | None = None
     for count in range(radius + 1, min(radius + 1 + MORE_BLOCKS, bits) + 1):
         if comb(count, radius) > MOST_TABLES:
@@ -187,7 +191,7 @@ def choose_blocks(words: Words, width: int, radius: int, costs: JoinCosts) -> Bl
             seen = sample if order is None else permute(sample, order)
             share = _shared(seen, tables)
             candidates = len(tables) * share * n * n / 2
-            cost += len(tables) * (n * costs.row + costs.call) + candidates * costs.pair
+            cost += len(tables) * (n * costs.row + costs.call) + candidates * pair
             if best is None or cost < best.cost:
                 best = BlockPlan(order, blocks, tables, row_bits, candidates, cost)
     return best

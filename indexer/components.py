@@ -19,7 +19,7 @@ from hashae.indexer.pairs import BUDGET, DEEPEST, SKIPPED, near_pairs, padded_co
 from hashae.indexer.pivots import pivot_lists, sampled_recall
 from hashae.indexer.rule import MatchRule
 from hashae.indexer.scan import Words, as_rows
-from hashae.indexer.tasks import Report, run_all
+from hashae.indexer.tasks import Report, in_units, run_all
 
 THREADS_FROM = 50_000_000
 """Expected nanoseconds below which starting threads does not pay."""
@@ -56,7 +56,7 @@ def connected(
         ``exact``; ``approximate``: only codes near a common pivot are compared (:mod:`hashae.indexer.pivots`); or
         ``auto``: approximate above `EXACT_UP_TO` codes. Where sorted tables are fast, all are exact.
     on_step
-        Told how far the search is.
+        Told how many of the codes are done, as it were.
     on_recall
         Told what an approximate search found of the matching pairs, measured on a sample.
 
@@ -71,7 +71,7 @@ def connected(
     assert len(codes) < 2**31, "rows are 32-bit numbers"
     if len(codes) < 2:
         return np.arange(len(codes))
-    limit = rule.largest(8 * width)
+    limit, on_step = rule.largest(8 * width), in_units(len(codes), on_step)
     plan = plan_join(words, width, limit, engine=engine)
     compiled = plan.engine == "compiled"
     affordable = method == "exact" or (method == "auto" and len(codes) <= EXACT_UP_TO)

@@ -16,7 +16,7 @@ from hashae.indexer.pair_plan import plan_join
 from hashae.indexer.pairs import BUDGET, near_pairs, padded_columns
 from hashae.indexer.rule import MatchRule
 from hashae.indexer.scan import as_rows
-from hashae.indexer.tasks import run_all
+from hashae.indexer.tasks import in_units, run_all
 from hashae.indexer.uniques import distinct
 
 FAR = 1 << 20
@@ -64,11 +64,11 @@ def best_matches(
     engine
         See :func:`hashae.indexer.pair_plan.plan_join`.
     on_step
-        Told how far the search is.
+        Told how many of the codes are done, as it were.
     """
     mine, first = distinct(codes, margins)
     _, other_first = distinct(others, other_margins)
-    border = len(first)
+    border, on_step = len(first), in_units(len(codes), on_step)
     whole = np.concatenate([codes[first], others[other_first]])
     rule = MatchRule(radius, np.concatenate([margins[first], other_margins[other_first]]))
     best, bits = np.full(border, -1), np.full(border, FAR, np.int32)

@@ -23,11 +23,13 @@ from hashae.indexer.compiled import has_faiss, has_numba, loops
 ENGINES = ("compiled", "faiss", "numpy")
 
 COSTS = {
-    "compiled": JoinCosts(row=14, pair=0.6, permute=1.0, call=20_000),
-    "numpy": JoinCosts(row=45, pair=14, permute=2.0, call=150_000),
+    "compiled": JoinCosts(row=10, pair=0.6, word=0.7, permute=1.0, call=20_000),
+    "numpy": JoinCosts(row=14, pair=8, word=18, permute=2.0, call=150_000),
 }
-WORD = {"compiled": 0.06, "faiss": 0.35, "numpy": 1.0}
-"""Compare 64 bits of one code with those of another, when everything is compared."""
+PAIR = {"compiled": 0.05, "faiss": 0.2, "numpy": 1.0}
+"""Compare one code with another, when everything is compared."""
+WORD = {"compiled": 0.03, "faiss": 0.3, "numpy": 1.0}
+"""The same, for every 64 bits."""
 
 COMPILED_FROM = 500_000_000
 """Expected nanoseconds of numpy below which loading the compiled loops is not worth it."""
@@ -82,29 +84,39 @@ def plan_join(words: NDArray[np.uint64], width: int, limit: int, *, border: int 
     UnknownName
         If there is no such engine.
     """
-    n = len(words)
-    pairs = border * (n - border) if border else n * n / 2
-    chosen = _engine(engine, pairs * words.shape[1])
-    scan = pairs * words.shape[1] * WORD[chosen]
-    blocks = None
-    if n > 1 and scan >= PLANNED_FROM:
-        blocks = choose_blocks(words, width, limit, COSTS["compiled" if chosen == "compiled" else "numpy"])
+    pairs = float(border * (len(words) - border)) if border else len(words) ** 2 / 2
+    if engine != "auto":
+        return _planned(words, width, limit, pairs, _installed(engine))
+    scan = "faiss" if has_faiss() and _scan_cost("numpy", pairs, words) >= FAISS_FROM else "numpy"
+    plan = None if _loaded() else _planned(words, width, limit, pairs, scan)
+    if has_numba() and (plan is None or plan.cost >= COMPILED_FROM) and loops("pair_kernels") is not None:
+        return _planned(words, width, limit, pairs, "compiled")
+    return plan or _planned(words, width, limit, pairs, scan)
+
+
+def _planned(words: NDArray[np.uint64], width: int, limit: int, pairs: float, engine: str) -> JoinPlan:
+    """Return the cheaper way with one engine."""
+    scan, blocks = _scan_cost(engine, pairs, words), None
+    if len(words) > 1 and scan >= PLANNED_FROM:
+        blocks = choose_blocks(words, width, limit, COSTS["compiled" if engine == "compiled" else "numpy"])
     if blocks is not None and blocks.cost < scan:
-        why = (
-            f"{len(blocks.tables)} tables of {len(blocks.blocks)} blocks: about {blocks.candidates:,.0f} pairs to read"
-        )
-        return JoinPlan("numpy" if chosen == "faiss" else chosen, blocks, blocks.cost, why)
-    return JoinPlan(chosen, None, scan, f"comparing all {pairs:,.0f} pairs is cheaper than sorted tables")
+        count, read = len(blocks.tables), blocks.candidates
+        why = f"{count} tables of {len(blocks.blocks)} blocks: about {read:,.0f} pairs to compare"
+        return JoinPlan("numpy" if engine == "faiss" else engine, blocks, blocks.cost, why)
+    return JoinPlan(engine, None, scan, f"comparing all {pairs:,.0f} pairs is cheaper than sorted tables")
 
 
-def _engine(engine: str, words: float) -> str:
-    """Return the engine to use: the one asked for, or the fastest whose start pays for comparing so many words."""
-    if engine == "auto":
-        slow = words * WORD["numpy"]
-        loaded = "hashae.indexer.pair_kernels" in sys.modules
-        if has_numba() and (loaded or slow >= COMPILED_FROM) and loops("pair_kernels") is not None:
-            return "compiled"
-        return "faiss" if has_faiss() and slow >= FAISS_FROM else "numpy"
+def _scan_cost(engine: str, pairs: float, words: NDArray[np.uint64]) -> float:
+    width: int = words.shape[1]
+    return pairs * (PAIR[engine] + width * WORD[engine])
+
+
+def _loaded() -> bool:
+    """Tell whether the compiled loops are in memory already."""
+    return "hashae.indexer.pair_kernels" in sys.modules
+
+
+def _installed(engine: str) -> str:
     if engine not in ENGINES:
         raise UnknownName(f"unknown engine {engine!r}; expected auto or one of {', '.join(ENGINES)}")
     if engine == "compiled" and loops("pair_kernels") is None:

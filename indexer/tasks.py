@@ -41,3 +41,10 @@ def run_all(
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
+
+
+def in_units(count: int, on_step: Report | None) -> Report | None:
+    """Return a report that tells work of any unit as a part of `count`, which people can read."""
+    if on_step is None:
+        return None
+    return lambda done, total: on_step(done * count // max(total, 1), count)

@@ -27,8 +27,8 @@ ENGINES = [
     pytest.param("faiss", marks=pytest.mark.skipif(not compiled_module.has_faiss(), reason="FAISS is not installed")),
     pytest.param("compiled", marks=pytest.mark.skipif(not has_numba(), reason="numba is not installed")),
 ]
-FREE = JoinCosts(row=0, pair=0, permute=0, call=0)
-DEAR = JoinCosts(row=1e9, pair=1e9, permute=1e9, call=1e9)
+FREE = JoinCosts(row=0, pair=0, word=0, permute=0, call=0)
+DEAR = JoinCosts(row=1e9, pair=1e9, word=1e9, permute=1e9, call=1e9)
 
 
 def table(codes):
@@ -187,8 +187,8 @@ def test_a_permutation_keeps_distances_and_a_value_holds_the_bits_it_says(width)
 
 def test_costs_decide_the_number_of_blocks():
     codes = np.random.default_rng(0).integers(0, 256, (20_000, 8), dtype=np.uint8)
-    dear_rows = choose_blocks(as_rows(codes), 8, 3, JoinCosts(row=1000, pair=0.1, permute=0, call=0))
-    dear_pairs = choose_blocks(as_rows(codes), 8, 3, JoinCosts(row=1, pair=1000, permute=0, call=0))
+    dear_rows = choose_blocks(as_rows(codes), 8, 3, JoinCosts(row=1000, pair=0.1, word=0, permute=0, call=0))
+    dear_pairs = choose_blocks(as_rows(codes), 8, 3, JoinCosts(row=1, pair=1000, word=0, permute=0, call=0))
     assert len(dear_rows.blocks) == 4
     assert len(dear_pairs.blocks) > 4
 
@@ -311,3 +311,18 @@ def test_engines_that_are_not_there_are_refused(monkeypatch):
     monkeypatch.setattr(pair_plan, "COMPILED_FROM", 0)
     monkeypatch.setattr(pair_plan, "FAISS_FROM", 0)
     assert plan_join(words, 8, 3).engine == "numpy"
+
+
+def test_compiled_loops_are_loaded_only_where_they_pay(monkeypatch):
+    codes = np.random.default_rng(0).integers(0, 256, (20_000, 8), dtype=np.uint8)
+    monkeypatch.setattr(pair_plan, "_loaded", lambda: False)
+    asked = []
+    monkeypatch.setattr(pair_plan, "has_numba", lambda: True)
+    monkeypatch.setattr(pair_plan, "loops", lambda name: asked.append(name) or object())
+    quick = plan_join(as_rows(codes), 8, 3)
+    assert (quick.engine, quick.blocks is None, asked) == ("numpy", False, [])  # tables are fast enough in numpy
+    wide = plan_join(as_rows(codes), 8, 40)
+    assert (wide.engine, wide.blocks, asked) == ("faiss" if compiled_module.has_faiss() else "numpy", None, [])
+    monkeypatch.setattr(pair_plan, "COMPILED_FROM", 10_000_000)
+    assert plan_join(as_rows(codes), 8, 40).engine == "compiled"
+    assert asked == ["pair_kernels"]
