@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from hashae.cli.options import collection_path, db_option, json_option
+from hashae.cli.options import collection_path, db_option, default_workers, json_option
+from hashae.cli.report_options import FILE, check_targets
 
 
 @click.command()
@@ -18,6 +19,7 @@ from hashae.cli.options import collection_path, db_option, json_option
 @click.option("--matches", is_flag=True, help="Images that dedup would take for the same, each by its own radius.")
 @click.option("--mirror", is_flag=True, help="Look for the mirror image of IMAGE, too.")
 @click.option("--explain", is_flag=True, help="Say how the answer was found and how long it took.")
+@click.option("--report", "report_file", type=FILE, help="Write the answers as an HTML page with thumbnails.")
 @db_option
 @json_option
 def query(
@@ -28,6 +30,7 @@ def query(
     matches: bool,
     mirror: bool,
     explain: bool,
+    report_file: Path | None,
     db: Path | None,
     as_json: bool,
 ) -> None:
@@ -43,6 +46,7 @@ def query(
       hashae query beach.jpg --radius 20 --explain
       hashae query beach.jpg --matches --mirror
       hashae query beach.jpg -k 3 --json
+      hashae query beach.jpg -k 50 --report answers.html
     """
     from hashae.cli.output import print_json, print_table, say
     from hashae.indexer import Collection
@@ -52,10 +56,18 @@ def query(
         raise click.UsageError("give only one of --exact, --radius, --matches and -k")
     if not exact and radius is None and not matches and k is None:
         k = 10
+    check_targets(report=report_file)
     with Collection.open(collection_path(db), create=False) as collection:
         answer = collection.query(
             image, exact=exact, radius=radius, k=k, matches=matches, mirror=mirror, explain=explain
         )
+    if report_file is not None:
+        from hashae.indexer.answer_page import write_contact_sheet
+        from hashae.indexer.pixels import thumbnail
+
+        write_contact_sheet(answer, image, report_file, thumbnail, threads=default_workers())
+        if not as_json:
+            say(f"report: {report_file}")
     if as_json:
         print_json({"image": str(image), **asdict(answer)})
         return
