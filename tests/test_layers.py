@@ -38,6 +38,7 @@ ALLOWED = {
         "hashae.indexer",
         "hashae.images",
         "hashae.encoder",
+        "hashae.pretrained",
         "hashae.codes",
         *TRUST,
         "hashae.errors",

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import hashae
+from hashae import pretrained
 from hashae.errors import CollectionError, UnknownName
 from hashae.indexer.keep_rules import DEFAULT_RULES, RULES
 from hashae.indexer.report import TIER_TITLES
@@ -42,6 +43,12 @@ def _environment() -> Environment:
     made.filters |= {"shown": shown, "size": human_size, "number": lambda value: f"{value:,}"}
     made.globals |= {"pages": PAGES, "version": hashae.__version__, "tiers": TIER_TITLES}
     return made
+
+
+@cache
+def _cards() -> dict[str, str]:
+    """Return the model cards of the shipped encoders, by fingerprint."""
+    return {pretrained.load(name, threads=1).fingerprint: pretrained.card(name) for name in pretrained.NAMES}
 
 
 def load_templates() -> None:
@@ -143,6 +150,7 @@ def make_router(desk: Desk, app: FastAPI) -> APIRouter:
             plots=plots,
             calibration=calibration,
             failures=stats["failures"][:FAILURES_SHOWN],
+            cards=_cards(),
         )
 
     @router.get("/api")

@@ -9,6 +9,7 @@ import re
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 
 import numpy as np
@@ -405,6 +406,22 @@ def test_the_answer_follows_the_collection(client, pictures, fill):
     wait(client, "index")
     assert [match["name"] for match in client.post("/api/v1/query", **asked).json()["matches"]] == ["40.png"]
     assert client.get("/api/v1/stats").json()["images"] == 10
+
+
+def test_many_ask_while_the_collection_changes(client, pictures, fill):
+    fill(pictures, range(50, 80))
+    assert client.post("/api/v1/index").status_code == 202
+    paths = ["images/1/matches?k=3", "images/2", "images/3/matches?radius=20", "stats", "images/4/thumbnail", "map"]
+
+    def ask(number):
+        return [client.get(f"/api/v1/{paths[(number + step) % len(paths)]}").status_code for step in range(12)]
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = [status for statuses in pool.map(ask, range(6)) for status in statuses]
+    assert set(answers) == {200}
+    assert wait(client, "index")["result"]["added"] == 30
+    assert len(client.get("/api/v1/map").content) == 39 * 8
+    assert len(client.get("/api/v1/images/1/matches?k=100").json()["matches"]) == 39
 
 
 def test_metrics_are_escaped():

@@ -11,7 +11,7 @@
     const apart = new Set(found.differing);
     at("verdict").textContent = found.distance === 0
       ? `All ${found.bits} bits of the two codes are equal.`
-      : `${found.distance} of ${found.bits} bits differ, ${found.unsure} of them bits that the encoder was unsure of. Two unlike pictures differ in about half of the bits.`;
+      : `${found.distance} of ${found.bits} bits ${found.distance === 1 ? "differs" : "differ"}; the encoder was unsure of ${found.unsure} of them. Two unlike pictures differ in about half of the bits.`;
     const decoder = found.decoder;
     for (const [side, image] of found.images.entries()) {
       if (!decoder) continue;
