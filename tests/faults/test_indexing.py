@@ -116,7 +116,7 @@ print(seen)
 
 
 def test_two_runs_and_three_readers_at_once(spawn, db, tmp_path, fill, sound, encoder):
-    count = 80
+    count = 48
     folder = fill(tmp_path / "photos", range(count))
     options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     readers = [subprocess.Popen([sys.executable, "-c", READER, db, str(count)], **options) for _ in range(3)]

@@ -12,6 +12,8 @@ import pytest
 from hashae.indexer.plan import write_plan
 
 ACTIONS = ("trash", "move", "hardlink", "symlink")
+EVERY = pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.long)])
+"""Steps from one kill to the next; the long form kills at every step."""
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +59,12 @@ def settled(world):
     return states.count("done")
 
 
-def loses_nothing(world, die, before, contents, *elsewhere, first=lambda: None):
-    """Kill a run at every step; after each, every content is there, and undoing brings all back.
+def loses_nothing(world, die, before, contents, *elsewhere, every, first=lambda: None):
+    """Kill a run at every so-and-so-many-th step; after each, every content is there, and undoing brings all back.
 
-    `first` is called before each run, in peace. Return the number of kills.
+    `first` is called before each run, in peace. Return the number of steps.
     """
-    for at in range(500):
+    for at in range(0, 500, every):
         first()
         if not die(at):
             return at
@@ -84,14 +86,15 @@ def settings(action, desktop, tmp_path):
     return places, {"to": str(to)} if action == "move" else {}
 
 
+@EVERY
 @pytest.mark.parametrize("action", ACTIONS)
 def test_a_run_killed_at_any_step_loses_nothing_and_can_be_done_again_and_undone(
-    world, run_and_die, desktop, tmp_path, action
+    world, run_and_die, desktop, tmp_path, action, every
 ):
     world.fill(("a.jpg", "sub/two\nlines.jpg"))
     before, contents = world.tree(), world.contents()
     places, options = settings(action, desktop, tmp_path)
-    kills = loses_nothing(world, lambda at: run_and_die(action, at, **options), before, contents, *places)
+    kills = loses_nothing(world, lambda at: run_and_die(action, at, **options), before, contents, *places, every=every)
     assert kills >= 12
     assert settled(world) == 2  # the last one came through
     world.undo()
@@ -100,8 +103,11 @@ def test_a_run_killed_at_any_step_loses_nothing_and_can_be_done_again_and_undone
     assert list(desktop.glob("*/*")) == []
 
 
+@EVERY
 @pytest.mark.parametrize("action", ACTIONS)
-def test_an_undo_killed_at_any_step_loses_nothing_and_can_be_done_again(world, run_and_die, desktop, tmp_path, action):
+def test_an_undo_killed_at_any_step_loses_nothing_and_can_be_done_again(
+    world, run_and_die, desktop, tmp_path, action, every
+):
     world.fill(("sub/two\nlines.jpg",))
     before, contents = world.tree(), world.contents()
     places, options = settings(action, desktop, tmp_path)
@@ -111,6 +117,7 @@ def test_an_undo_killed_at_any_step_loses_nothing_and_can_be_done_again(world, r
         before,
         contents,
         *places,
+        every=every,
         first=lambda: world.apply(action, **options),
     )
     assert kills >= 6
@@ -119,11 +126,12 @@ def test_an_undo_killed_at_any_step_loses_nothing_and_can_be_done_again(world, r
     assert world.missing() == set()
 
 
-def test_a_move_to_another_file_system_killed_at_any_step_leaves_one_whole_file(world, run_and_die, elsewhere):
+@EVERY
+def test_a_move_to_another_file_system_killed_at_any_step_leaves_one_whole_file(world, run_and_die, elsewhere, every):
     world.fill(("a.jpg",))
     before, contents = world.tree(), world.contents()
     to = elsewhere / "to"
-    there = loses_nothing(world, lambda at: run_and_die("move", at, str(to)), before, contents, to)
+    there = loses_nothing(world, lambda at: run_and_die("move", at, str(to)), before, contents, to, every=every)
     world.undo()
     back = loses_nothing(
         world,
@@ -131,6 +139,7 @@ def test_a_move_to_another_file_system_killed_at_any_step_leaves_one_whole_file(
         before,
         contents,
         to,
+        every=every,
         first=lambda: world.apply("move", to=str(to)),
     )
     assert min(there, back) >= 10
