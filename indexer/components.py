@@ -239,7 +239,7 @@ class _Joiner:
         rows, columns = padded_columns(self._words[order], compiled.STEP)
         n, step, margins = len(rows), compiled.STEP, self._rule.margins[order]
         largest = np.maximum.reduceat(margins, np.arange(0, n, step))
-        height = max(64, min(4096, 16 * BUDGET // n))
+        height = max(64, min(4096, 8 * BUDGET // n))
         local: SimpleQueue[NDArray[np.int32]] = SimpleQueue()
         made = [np.arange(n, dtype=np.int32) for _ in range(self._threads)]
         for forest in made:

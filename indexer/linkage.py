@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -90,16 +91,12 @@ def cut(
     compiled: Any = loops("group_kernels") if engine == "compiled" or _worth_loading(sizes, engine) else None
     cutter = _Cutter(codes, weight, rule, linkage == "complete", compiled, engine)
     small = sizes <= (SMALL if compiled else BATCHED)
-    done = 0
-    for part in cutter.small(rows, starts, small, label):
+    large = (rows[starts[number] : starts[number + 1]] for number in np.flatnonzero(~small).tolist())
+    done = told = 0
+    for part in chain(cutter.small(rows, starts, small, label), *(cutter.large(mine, label) for mine in large)):
         done += part
-        if on_step:
-            on_step(done, len(rows))
-    for number in np.flatnonzero(~small).tolist():
-        mine = rows[starts[number] : starts[number + 1]]
-        label[mine] = mine[cutter.large(mine)]
-        done += len(mine)
-        if on_step:
+        if on_step and (done - told > len(rows) // 200 or done == len(rows)):
+            told = done
             on_step(done, len(rows))
     return label
 
@@ -166,8 +163,8 @@ class _Cutter:
             free &= ~taken
         return middle
 
-    def large(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Cut one component; return for each of its rows the place of the middle of its group.
+    def large(self, rows: NDArray[np.int64], label: NDArray[np.int64]) -> Iterator[int]:
+        """Label the rows of one component, and yield how many at a time.
 
         Repeatedly the row whose unassigned matches weigh most takes them, the first of equals.
         """
@@ -191,8 +188,9 @@ class _Cutter:
             if self._complete:
                 taken = _clique(words, rule, row, taken, distances)
             middle[taken] = row
+            label[rows[taken]] = rows[row]
             matches.take(taken)
-        return middle
+            yield len(taken)
 
 
 class _Listed:
