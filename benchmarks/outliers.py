@@ -27,7 +27,7 @@ from hashae.comparison import load_data
 from hashae.config import ModelConfig, TrainConfig
 from hashae.images.canonical import area_resize
 from hashae.training.variant import train_variant
-from hashae.uses.outliers import code_errors, rarity, scores, surprise
+from hashae.uses.outliers import code_errors, rarity, surprise
 
 SHARE = 0.05
 """Strangers for each digit."""
@@ -87,7 +87,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     source = data_folder() / "mnist.npz" if arguments.mnist else "digits"
-    print("data   model     seed  strangers       error   rarity  surprise both")
+    print("data   model     seed  strangers       error   rarity  surprise")
     for seed in range(arguments.seeds):
         rng = np.random.default_rng([7, seed])
         data = load_data(source, images=10_000, queries=2000, seed=seed)
@@ -111,9 +111,8 @@ def main() -> None:
                 images = data.form(np.concatenate([digits, strangers]))
                 codes = pack(encoder.canonical_logits(images) > 0)
                 errors, rare, surprising = code_errors(encoder, images, codes), rarity(codes), surprise(codes)
-                both = scores(errors, rare, surprising, "both")
                 truth = np.arange(len(images)) >= len(digits)
-                found = [roc_auc_score(truth, values) for values in (errors, rare, surprising, both)]
+                found = [roc_auc_score(truth, values) for values in (errors, rare, surprising)]
                 columns = "   ".join(f"{value:.3f}" for value in found)
                 print(f"{data.name:6} {name:9} {seed}     {kind:14}  {columns}", flush=True)
 

@@ -24,11 +24,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--by",
-    type=click.Choice(["error", "surprise", "rarity", "both"]),
+    type=click.Choice(["error", "surprise", "rarity"]),
     default="error",
     show_default=True,
-    help="Reconstruction error; surprise: how unusual its bits are here; rarity: distance to the nearest codes; both: "
-    "error and surprise.",
+    help="Reconstruction error; surprise: how unusual its bits are here; rarity: distance to the nearest codes.",
 )
 @click.option("--count", type=click.IntRange(1), default=20, show_default=True, help="Pictures to list.")
 @click.option("--limit", type=click.IntRange(2), default=20_000, show_default=True, help="Most pictures to read.")
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 def outliers(
     folder: Path | None,
     encoder_name: str | None,
-    by: Literal["error", "surprise", "rarity", "both"],
+    by: Literal["error", "surprise", "rarity"],
     count: int,
     limit: int,
     html_file: Path | None,

@@ -30,10 +30,7 @@ MIN_PICTURES = NEAREST + 2
 
 BLOCK = 512
 
-DECODED = ("error", "both")
-"""Rankings that need a decoder."""
-
-By = Literal["error", "rarity", "surprise", "both"]
+By = Literal["error", "rarity", "surprise"]
 
 
 @dataclass(frozen=True)
@@ -152,32 +149,14 @@ def code_errors(encoder: Encoder, images: NDArray[np.float32], codes: Codes) -> 
     return errors
 
 
-def scores(
-    errors: NDArray[np.float32] | None,
-    rare: NDArray[np.float32],
-    surprising: NDArray[np.float32],
-    by: By = "error",
-) -> NDArray[np.float64]:
-    """Return how little each picture belongs, ``float64 (n,)`` from 0 to 1: its rank, or the mean of two ranks.
-
-    Ranks, because an error in grey levels and a distance in bits have nothing else in common. Equal values share the
-    middle of their ranks.
+def scores(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return how little each picture belongs, ``float64 (n,)`` from 0 to 1: its rank; equal values share the middle.
 
     Parameters
     ----------
-    errors, rare, surprising
-        From :func:`code_errors`, :func:`rarity` and :func:`surprise`.
-    by
-        Which of them counts; ``both`` are error and surprise.
+    values
+        From :func:`code_errors`, :func:`rarity` or :func:`surprise`.
     """
-    if by in {"rarity", "surprise"}:
-        return _ranks(rare if by == "rarity" else surprising)
-    if errors is None:
-        raise ConfigError(f"by is {by!r}, and the encoder has no decoder; use by='surprise'")
-    return _ranks(errors) if by == "error" else (_ranks(errors) + _ranks(surprising)) / 2
-
-
-def _ranks(values: NDArray[np.float32]) -> NDArray[np.float64]:
     ordered = np.sort(values)
     middle = (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right") - 1) / 2
     ranks: NDArray[np.float64] = middle / max(len(values) - 1, 1)
@@ -201,10 +180,10 @@ def find_outliers(
     folders
         Scanned with their sub-folders; all pictures together are one collection.
     encoder
-        Its decoder is needed for ``error`` and ``both``.
+        Its decoder is needed for ``error``.
     by
-        ``error`` tells best with an encoder that learned from pictures like these, ``surprise`` with another one: see
-        docs/autoencoders.md. ``rarity`` finds single strangers only; ``both`` is the mean of the first two ranks.
+        ``error`` tells best with an encoder that learned from pictures like these, and tells little with another one,
+        where ``surprise`` told more; ``rarity`` finds single strangers only. See docs/autoencoders.md.
     limit
         Most pictures; of more, a random sample is taken: all pairs of codes are compared.
     seed
@@ -223,7 +202,7 @@ def find_outliers(
     EncoderFileError
         If a decoder is needed and missing.
     """
-    if by in DECODED and encoder.decoder_data is None:
+    if by == "error" and encoder.decoder_data is None:
         raise EncoderFileError(
             f"encoder {encoder.name!r} has no decoder to measure errors with; keep its .decoder.onnx file beside it, "
             "or rank by surprise"
@@ -246,7 +225,7 @@ def find_outliers(
                 made = pack(encoder.canonical_logits(images) > 0)
                 paths += [path for path, _ in good]
                 codes.append(made)
-                if by in DECODED:
+                if by == "error":
                     errors.append(code_errors(encoder, images, made))
             if on_progress:
                 on_progress(done, len(files))
@@ -259,7 +238,10 @@ def find_outliers(
     whole = np.concatenate(codes)
     rare, surprising = rarity(whole), surprise(whole)
     wrong = np.concatenate(errors) if errors else None
-    total = scores(wrong, rare, surprising, by)
+    measured = {"rarity": rare, "surprise": surprising}
+    if wrong is not None:
+        measured["error"] = wrong
+    total = scores(measured[by])
     ranked = tuple(
         Outlier(
             paths[row],
