@@ -100,9 +100,12 @@ def serve(
             server_header=False,
             limit_concurrency=256,
             timeout_keep_alive=20,
+            timeout_graceful_shutdown=5,
         )
         try:
             uvicorn.Server(config).run(sockets=[listener])
+        except KeyboardInterrupt:  # the way to stop it: everything is closed by now
+            say("stopped")
         except OSError as error:
             raise ConfigError(f"{host}:{port} cannot be served ({error.strerror or error})") from error
 

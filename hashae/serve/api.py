@@ -90,11 +90,15 @@ def make_router(desk: Desk) -> APIRouter:
         return AsciiJson(answer_dict(served.ask(id_, ask(exact, radius, k, matches))))
 
     @router.get("/images/{id_}/thumbnail", summary="A small picture of an image, JPEG")
-    def thumbnail(id_: ImageId, side: Annotated[int, Query(description=f"One of {SIDES}.")] = 384) -> Response:
+    def thumbnail(
+        id_: ImageId,
+        side: Annotated[int, Query(description=f"One of {SIDES}.")] = 384,
+        v: Annotated[str, Query(max_length=64, description="Hash of the content; then it may be kept for long.")] = "",
+    ) -> Response:
         if side not in SIDES:
             raise ConfigError(f"side is {side}; expected one of {', '.join(map(str, SIDES))}")
         data = desk.thumbnails.get(id_, side)
-        return Response(data, media_type="image/jpeg", headers={"Cache-Control": LASTING})
+        return Response(data, media_type="image/jpeg", headers={"Cache-Control": LASTING if v else "private, no-cache"})
 
     @router.get("/images/{id_}/file", summary="The file of an image, as it was indexed")
     def file(id_: ImageId) -> Response:

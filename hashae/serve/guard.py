@@ -203,7 +203,7 @@ def _site(method: str, headers: Headers) -> Refusal | None:
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if method in SAFE:
         page = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
-        if site == "cross-site" and not page:
+        if site in {"cross-site", "same-site"} and not page:  # another port of this machine is another site, too
             return 403, "another site may not load anything from here"
         return None
     if site not in {None, "same-origin", "none"} or (

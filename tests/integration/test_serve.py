@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import signal
 import socket
 import threading
 import time
@@ -264,6 +265,7 @@ def test_other_host_names_are_refused(reader, host, status):
 
 def test_other_sites_are_refused(client):
     cross = {"Sec-Fetch-Site": "cross-site"}
+    assert client.get("/api/v1/session", headers={"Sec-Fetch-Site": "same-site"}).status_code == 403
     assert client.get("/api/v1/images/1/thumbnail", headers=cross).status_code == 403
     page = {**cross, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
     assert client.get("/", headers=page).status_code == 200
@@ -529,6 +531,16 @@ def test_the_client_asks_and_says_what_is_refused(server, pictures):
         Client("http://127.0.0.1:9", timeout=2).stats()
     with pytest.raises(ConfigError, match="no address"):
         Client("127.0.0.1:8765")
+
+
+def test_the_command_serves_until_it_is_interrupted(spawn, collection_file):
+    child = spawn("serve", "--db", collection_file, "--port", "0", "--token", env={"HASHAE_TOKEN": TOKEN})
+    line = child.stderr.readline().decode()
+    address = re.match(rf"(http://127\.0\.0\.1:\d+)/\?token={TOKEN}  \(stop with Ctrl\+C\)\n", line)[1]
+    assert Client(address, token=TOKEN).stats()["images"] == 9
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=30)
+    assert (child.returncode, out, err) == (0, b"", b"stopped\n")
 
 
 def test_the_command_refuses_what_it_cannot_serve(cli, tmp_path, collection_file):
