@@ -7,6 +7,7 @@ as JPEG files, in grey) where the data folder has them.
 
     python benchmarks/outliers.py                    digits of scikit-learn
     python benchmarks/outliers.py --mnist
+    python benchmarks/outliers.py --shipped          ten digits among 300 photographs, encoder photo
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+from hashae import pretrained
 from hashae.codes import pack
 from hashae.comparison import load_data
 from hashae.config import ModelConfig, TrainConfig
 from hashae.images.canonical import area_resize
+from hashae.show.pictures import fit_form
 from hashae.training.variant import train_variant
 from hashae.uses.outliers import code_errors, rarity, surprise
 
@@ -72,12 +75,28 @@ def photographs(count: int, side: int, rng: np.random.Generator) -> Pixels | Non
     return np.rint(area_resize(np.stack(grey)[:, None], side)).astype(np.uint8)
 
 
+def shipped(seed: int) -> None:
+    """Print how well the shipped encoder, which learned from other photographs, finds ten digits among 300."""
+    encoder = pretrained.load(threads=2)
+    photos = photographs(300, 32, np.random.default_rng([8, seed]))
+    if photos is None:
+        raise SystemExit("cifar10.zip is not in the data folder; expected CIFAR-10 as JPEG files")
+    digits = load_data(data_folder() / "mnist.npz", images=2, queries=10, seed=seed).test.pixels
+    images = np.concatenate([encoder.form(fit_form(part, encoder.form)) for part in (photos, digits)])
+    codes = pack(encoder.canonical_logits(images) > 0)
+    truth = np.arange(len(images)) >= len(photos)
+    measured = (code_errors(encoder, images, codes), rarity(codes), surprise(codes))
+    columns = "   ".join(f"{roc_auc_score(truth, values):.3f}" for values in measured)
+    print(f"photos photo     {seed}     digits          {columns}", flush=True)
+
+
 def main() -> None:
     """Train, plant, rank, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--mnist", action="store_true", help="MNIST of the data folder instead of scikit-learn's digits"
     )
+    parser.add_argument("--shipped", action="store_true", help="the shipped encoder, digits among photographs")
     parser.add_argument("--models", default="binary,plain", help="models, with commas between")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--bits", type=int, default=64)
@@ -89,6 +108,9 @@ def main() -> None:
     source = data_folder() / "mnist.npz" if arguments.mnist else "digits"
     print("data   model     seed  strangers       error   rarity  surprise")
     for seed in range(arguments.seeds):
+        if arguments.shipped:
+            shipped(seed)
+            continue
         rng = np.random.default_rng([7, seed])
         data = load_data(source, images=10_000, queries=2000, seed=seed)
         digits = data.test.pixels

@@ -105,10 +105,15 @@ def restore(
     print_table(
         f"{report.task}: learned from {report.learned:,} pictures in {report.steps:,} steps, measured on "
         f"{report.tested:,} others",
-        ("answer", "PSNR in dB", "SSIM"),
+        ("answer", "PSNR in dB, mean of pictures", "of all pixels", "SSIM"),
         [
-            (report.trivial, f"{report.psnr_trivial:.2f}", f"{report.ssim_trivial:.3f}"),
-            ("restored", f"{report.psnr:.2f}", f"{report.ssim:.3f}"),
+            (
+                report.trivial,
+                f"{report.psnr_trivial:.2f}",
+                f"{report.pooled_trivial:.2f}",
+                f"{report.ssim_trivial:.3f}",
+            ),
+            ("restored", f"{report.psnr:.2f}", f"{report.pooled:.2f}", f"{report.ssim:.3f}"),
         ],
     )
     say(f"wrote {output}{f', {report.applied:,} pictures restored' if damaged else ''}")

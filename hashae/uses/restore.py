@@ -70,6 +70,8 @@ class RestoreReport:
         Name of the trivial answer.
     psnr_damaged, psnr_trivial, psnr
         Of what was seen, of the trivial answer and of the restored pictures, in decibels.
+    pooled_trivial, pooled
+        Ratios of the mean squared error of all test pixels together: pictures that are hard to restore count for more.
     ssim_trivial, ssim
         Structural similarity.
     applied
@@ -87,6 +89,8 @@ class RestoreReport:
     psnr_damaged: float
     psnr_trivial: float
     psnr: float
+    pooled_trivial: float
+    pooled: float
     ssim_trivial: float
     ssim: float
     applied: int
@@ -184,6 +188,8 @@ def restore_folder(
         psnr_damaged=means[0],
         psnr_trivial=means[1],
         psnr=means[2],
+        pooled_trivial=_pooled([(one.damaged.trivial, one.original) for one in results]),
+        pooled=_pooled([(one.again, one.original) for one in results]),
         ssim_trivial=means[3],
         ssim=means[4],
         applied=applied,
@@ -255,6 +261,10 @@ def _measures(one: Restored) -> list[float]:
     # A picture that is restored without any error would be infinitely good: 100 dB is far beyond what 8 bits tell.
     ratios = [min(psnr(image, one.original), 100.0) for image in (one.damaged.seen, one.damaged.trivial, one.again)]
     return [*ratios, ssim(one.damaged.trivial, one.original), ssim(one.again, one.original)]
+
+
+def _pooled(pairs: Sequence[tuple[Picture, Picture]]) -> float:
+    return min(psnr(*(np.concatenate([image.ravel() for image in side]) for side in zip(*pairs, strict=True))), 100.0)
 
 
 def _restore(some: Sequence[Loaded], network: Restorer, task: str, amount: float, seed: int) -> list[Restored]:
