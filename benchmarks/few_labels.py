@@ -1,8 +1,9 @@
 """Few labels on MNIST: 100 labelled digits, from scratch against a pre-trained encoder that is fine-tuned.
 
 The encoder learns from 10,000 digits without labels, once for each seed; then both networks learn from the same few
-labelled ones, with the same views (corrupted copies) and steps; and both once more without views. Accuracy is
-that on 2,000 test digits. Beside it, classifiers on the frozen codes and latents of the first encoder, trained on all 10,000 labels.
+labelled ones, with the same views (corrupted copies) and steps; and both once more without views. Accuracy is that on
+2,000 test digits. Beside it, classifiers on the frozen codes and latents of the first encoder, trained on all 10,000
+labels.
 
     python benchmarks/few_labels.py --seeds 3
 """
