@@ -3,8 +3,8 @@
 The groups are made up: two to six images each, at distances like those of a real collection. Their thumbnails are those
 of real files, made for it here: JPEG pictures of soft noise with grain, 1600 x 1200, shared by many images; a file is
 read and decoded each time, as it would be. Processor time is told beside the time on the clock: on two idle cores the
-page takes half of it. With ``--browser`` the page is
-opened by Chromium without a window, and the script in the page says when its groups are on screen and when all is read.
+page takes half of it. With ``--browser`` the page is opened by Chromium without a window, and a clock in a copy of it
+says when its groups are on screen and when all is read.
 """
 
 from __future__ import annotations
