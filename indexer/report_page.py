@@ -180,7 +180,8 @@ def _image_row(image: ReportImage, lists: _Lists, *, representative: bool) -> li
     when, address = date(image.modified), link(image.path)
     # what the copy button gives: 0 for what is shown, none for a name that is no text
     copied = 0 if shown == image.path else None if "\\udc" in shown else image.path
-    plain = copied is not None and address is not None and address == "file://" + quote(image.path)
+    # an address is left to the script where it follows from the path as it is shown
+    plain = copied == 0 and address == "file://" + quote(shown)
     return [
         lists.folders[folder],
         name,

@@ -70,7 +70,7 @@ def _histogram(report: DedupReport, distances: Counter[tuple[int, str]]) -> Plot
     body = [_grid(top)]
     for place, bar in enumerate(bars):
         first, last = place * step, min(place * step + step - 1, far)
-        span = f"{first} bits" if first == last else f"{first} to {last} bits"
+        span = amount(first, "bit") if first == last else f"{first} to {last} bits"
         body.append(_stack(bar, LEFT + place * step * scale, step * scale, top, span))
     body += [_below(LEFT + (value + 0.5) * scale, str(value)) for value in _ticks(far)]
     at = LEFT + (report.radius + (0.5 if step == 1 else 1)) * scale
