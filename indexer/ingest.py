@@ -46,6 +46,9 @@ HANDFUL = 8
 """Files in one task of a worker: handing a task over costs a tenth of what decoding a small file does."""
 
 
+SEGMENT = 1 << 14
+"""Files of a new collection that are indexed before the scan goes on: a million paths would take a gigabyte."""
+
 SECONDS = 60.0
 """After which a picture in another process is given up."""
 
@@ -117,6 +120,7 @@ class Ingest:
         self._progress = on_progress or (lambda _progress: None)
         self.summary = IndexSummary()
         self.lost: set[int] = set()
+        self._taken = 0
 
     def run(self, below: str = "", *, allow_empty: bool = False) -> IndexSummary:
         """Index the source, or only what lies in its folder `below`.
@@ -156,6 +160,10 @@ class Ingest:
                 jobs.append(_Job(file, before))
             if number % 512 == 0:
                 self._progress(Progress("scan", number, None))
+            # A new collection has nothing that a file could have been before: no need to know all files at once.
+            if len(jobs) >= SEGMENT and not known and not broken and self._ledger.whereabouts.empty:
+                self._process(jobs, more=True)
+                jobs = []
         if number < 0 and not problems and not allow_empty:
             self._refuse_empty(root, sum(not file.missing for file in known.values()))
         blocked = {f"{below}/{p.relative}" if below else p.relative: p.reason for p in problems}
@@ -180,14 +188,16 @@ class Ingest:
         """Ids of the images whose files turned up elsewhere."""
         return self._ledger.whereabouts.claimed
 
-    def _process(self, jobs: list[_Job]) -> None:
-        """Read, encode and store all jobs, batch by batch, in their order.
+    def _process(self, jobs: list[_Job], *, more: bool = False) -> None:
+        """Read, encode and store all jobs, batch by batch, in their order; how many come after them may not be known.
 
         While this thread stores and waits, others decode, and one encodes what is decoded, part by part.
         """
         batch: list[tuple[list[_Done], Future[Encoded | None]]] = []
         part: list[_Done] = []
-        self._progress(Progress("index", 0, len(jobs)))
+        before, self._taken = self._taken, self._taken + len(jobs)
+        total = None if more else self._taken
+        self._progress(Progress("index", before, total))
         with ThreadPoolExecutor(1, thread_name_prefix="hashae-encode") as encoding:
             for number, done in enumerate(self._read_all(jobs), 1):
                 part.append(done)
@@ -199,7 +209,7 @@ class Ingest:
                     self._store(batch)
                     batch = []
                 if whole or number % 16 == 0:
-                    self._progress(Progress("index", number, len(jobs)))
+                    self._progress(Progress("index", before + number, total))
 
     def _read_all(self, jobs: list[_Job]) -> Iterator[_Done]:
         """Yield jobs read and decoded, in order, a bounded number ahead."""

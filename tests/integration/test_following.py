@@ -304,3 +304,21 @@ def test_a_real_mount_that_goes_and_comes_back(collection, tmp_path, fill):
         assert told(collection.index(place)) == (0, 0, 0, 3, 0, 0)
     finally:
         subprocess.run(["umount", place], check=True)
+
+
+def test_a_new_collection_is_indexed_while_it_is_scanned_and_comes_out_the_same(tmp_path, photos, encoder, monkeypatch):
+    (photos / "bad.png").write_text("no picture")
+    found, steps = [], []
+    for segment in (1 << 14, 2):
+        monkeypatch.setattr(ingest, "SEGMENT", segment)
+        with Collection.open(tmp_path / f"{segment}.db") as collection:
+            collection.set_encoder(encoder)
+            steps = []
+            summary = collection.index(photos, on_progress=steps.append)
+            assert (told(summary), len(summary.failed)) == ((6, 0, 0, 0, 0, 6), 1)
+            found.append(table(collection))
+            assert told(collection.index(photos)) == (0, 0, 0, 6, 0, 0)
+    assert found[0] == found[1]
+    done = [step.done for step in steps if step.stage == "index"]
+    assert done == sorted(done)
+    assert (steps[-1].done, steps[-1].total) == (7, 7)
