@@ -253,6 +253,20 @@ def test_a_radius_beyond_the_code_is_refused(cli, photos, indexed):
 # --- duplicates ---------------------------------------------------------------------------------------------------
 
 
+def test_answers_become_a_contact_sheet_and_duplicates_lines_and_markdown(cli, photos, indexed, tmp_path):
+    sheet, lines, page = tmp_path / "answers.html", tmp_path / "groups.jsonl", tmp_path / "report.html"
+    done = cli("query", photos / "3.png", "-k", "2", *indexed, "--report", sheet)
+    assert (done.status, done.err) == (0, f"report: {sheet}\n")
+    assert sheet.read_text("utf-8").count("data:image/jpeg;base64,") == 3
+    done = cli("dedup", *indexed, "--radius", "2", "--jsonl", lines, "--markdown", "-")
+    assert done.out.startswith("# Duplicate images in `")
+    assert cli("report", lines, "--markdown", "-", "-o", page).out == done.out
+    assert "<h1>Duplicate images</h1>" in page.read_text("utf-8")
+    both = cli("dedup", *indexed, "--json", "--markdown", "-")
+    assert both.status == 2
+    assert "--json and --markdown - both want standard output" in both.err
+
+
 def test_duplicates_are_shown_as_a_table_a_page_a_csv_file_and_json(cli, photos, db, encoder_file, tmp_path):
     page, rows = tmp_path / "report.html", tmp_path / "groups.csv"
     options = ("--encoder", encoder_file, "--db", db, "--radius", "2")
