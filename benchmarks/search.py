@@ -1,7 +1,8 @@
 """Search in memory beside its peers: codes within a radius, and the nearest codes, in batches and one by one.
 
 Every exact engine's answers are compared with ours in the same run; approximate ones get the share of answers that are
-no farther than the true k-th. Times are medians of rounds in which the engines take turns.
+no farther than the true k-th. Times are those of rounds in which the engines take turns: fastest and median. On a
+machine that is shared, compare the fastest.
 
     python benchmarks/search.py                                 the whole table; a quarter of an hour
     python benchmarks/search.py --sizes 1e5 --rounds 3          a look
@@ -77,66 +78,79 @@ def optional(found: dict[str, Builder], name: str, make: Callable[[], Builder]) 
 
 
 def measure(kind: str, n: int, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Build and ask every engine on one collection of codes."""
+    """Build and ask every engine on one collection of codes, with other queries in every round."""
     codes = make_codes(kind, n, options.bits)
-    queries = make_queries(codes, options.queries)
-    built: dict[str, tuple[peers.Engine, float]] = {}
-    for name, build in engines(n, kind, options).items():
-        gc.collect()
-        start = perf_counter()
-        engine = build(codes)
-        built[name] = engine, perf_counter() - start
-        print(f"{kind} {n:,} {name}: built in {built[name][1]:.2f} s", file=sys.stderr)
-    truth = reference(built, codes, queries, options)
-    times: dict[tuple[str, str], list[float]] = {}
+    batches = [make_queries(codes, options.queries, seed) for seed in range(options.rounds)]
+    truth = reference(codes, batches[0], options)
+    makers = list(engines(n, kind, options).items())
+    # Engines take turns, so that a neighbour's noise meets them alike. Many large ones would not fit into memory.
+    size = len(makers) if n <= 2_000_000 else 1
+    rows = []
+    for first in range(0, len(makers), size):
+        built = {}
+        for name, build in makers[first : first + size]:
+            gc.collect()
+            start = perf_counter()
+            engine = build(codes)
+            built[name] = engine, perf_counter() - start
+            print(f"{kind} {n:,} {name}: built in {built[name][1]:.2f} s", file=sys.stderr)
+        for row in ask_in_turn(built, batches, truth, options):
+            rows.append({"codes": kind, "n": n, "bits": options.bits, **row})
+    return rows
+
+
+def ask_in_turn(
+    built: dict[str, tuple[peers.Engine, float]],
+    batches: list[peers.Codes],
+    truth: dict[str, Any],
+    options: argparse.Namespace,
+) -> list[dict[str, Any]]:
+    """Time the engines on every batch, and check their answers to the first one."""
     asked: dict[tuple[str, str], peers.Codes] = {}
     for question in ("within", "nearest"):
         for name, (engine, _) in built.items():
             ask = getattr(engine, question)
             if ask is None:
                 continue
-            some = queries[: min(engine.most, options.queries)]
-            ask(some[:2])  # compiles, starts threads
-            once = seconds(lambda ask=ask, some=some: ask(some[:20]))
+            ask(batches[0][:2])  # compiles, starts threads, trains
+            once = seconds(lambda ask=ask: ask(batches[0][:20]))
             # an engine that would take long is asked fewer, spread over near and random queries
-            fits = max(20, int(len(some[:20]) * options.seconds / max(once, 1e-9)))
-            asked[question, name] = queries[np.linspace(0, len(queries) - 1, min(len(some), fits)).astype(int)]
-            times[question, name] = []
-    for _ in range(options.rounds):
-        for (question, name), some in asked.items():
+            fits = min(engine.most, options.queries, max(20, int(20 * options.seconds / max(once, 1e-9))))
+            asked[question, name] = np.linspace(0, options.queries - 1, fits).astype(int)
+    times: dict[tuple[str, str], list[float]] = {key: [] for key in asked}
+    for batch in batches:
+        for (question, name), chosen in asked.items():
+            some = batch[chosen]
             times[question, name].append(seconds(lambda q=question, n=name, s=some: getattr(built[n][0], q)(s)))
     rows = []
     for (question, name), taken in times.items():
         engine, build_time = built[name]
-        ask, some = getattr(engine, question), asked[question, name]
-        singles = [seconds(lambda q=query, ask=ask: ask(q[None])) for query in some[:: max(1, len(some) // SINGLE)]]
+        ask, chosen = getattr(engine, question), asked[question, name]
+        single = batches[-1][chosen[:: max(1, len(chosen) // SINGLE)]]
         rows.append(
             {
-                "codes": kind,
-                "n": n,
-                "bits": options.bits,
                 "question": question,
                 "engine": name,
                 "build_s": build_time,
-                "queries": len(some),
-                "us_per_query": statistics.median(taken) / len(some) * 1e6,
-                "single_us": statistics.median(singles) * 1e6,
-                "right": check(question, engine, some, queries, truth),
+                "queries": len(chosen),
+                "us_per_query": min(taken) / len(chosen) * 1e6,
+                "median_us": statistics.median(taken) / len(chosen) * 1e6,
+                "single_us": statistics.median(seconds(lambda q=query, ask=ask: ask(q[None])) for query in single)
+                * 1e6,
+                "right": check(question, engine, batches[0][chosen], chosen, truth),
             }
         )
     return rows
 
 
-def reference(
-    built: dict[str, tuple[peers.Engine, float]], codes: peers.Codes, queries: peers.Codes, options: argparse.Namespace
-) -> dict[str, Any]:
+def reference(codes: peers.Codes, queries: peers.Codes, options: argparse.Namespace) -> dict[str, Any]:
     """Return the true answers: ours for all queries, after comparing them with FAISS Flat on some."""
     index = HashIndex(options.bits, threads=options.threads, compiled=True)
     index.add(np.arange(len(codes)), codes)
     within = index.within_arrays(queries, options.radius, method="scan")
     nearest = index.nearest_arrays(queries, options.k, method="scan")[1]
     few = np.linspace(0, len(queries) - 1, 20).astype(int)
-    flat = built["faiss Flat"][0]
+    flat = peers.faiss_flat(options.threads, options.radius, options.k)(codes)
     assert flat.within is not None
     assert flat.nearest is not None
     assert pairs(flat.within(queries[few])) == [pairs(within)[query] for query in few], "FAISS Flat finds other codes"
@@ -151,10 +165,8 @@ def pairs(found: peers.Found) -> list[list[tuple[int, int]]]:
     return [sorted(flat[start:stop]) for start, stop in zip(limits[:-1].tolist(), limits[1:].tolist(), strict=True)]
 
 
-def check(question: str, engine: peers.Engine, some: peers.Codes, queries: peers.Codes, truth: dict[str, Any]) -> str:
+def check(question: str, engine: peers.Engine, some: peers.Codes, numbers: np.ndarray, truth: dict[str, Any]) -> str:
     """Compare an engine's answers with the true ones: "equal", or the recall by distance of an approximate one."""
-    place = {query.tobytes(): number for number, query in enumerate(queries)}
-    numbers = [place[query.tobytes()] for query in some]
     if question == "within":
         assert engine.within is not None
         found, whole = pairs(engine.within(some)), [truth["within"][number] for number in numbers]
@@ -253,7 +265,8 @@ def report(rows: list[dict[str, Any]]) -> None:
         columns = {
             "engine": "engine",
             "build_s": "build s",
-            "us_per_query": "µs a query, batch",
+            "us_per_query": "µs a query, batch, fastest",
+            "median_us": "median",
             "times": f"times {yardstick}",
             "single_us": "µs, one query",
             "right": "answers",
@@ -306,7 +319,7 @@ def main() -> None:
     options = parser.parse_args()
 
     print(circumstances("numpy", "numba", "faiss-cpu", "usearch", seed=0))
-    print(f"{options.threads} threads, medians of {options.rounds} rounds\n")
+    print(f"{options.threads} threads, {options.rounds} rounds in turn; batches of up to {options.queries:,} queries\n")
     if options.planner:
         rows = grid(options)
         print_rows(sorted(rows, key=lambda row: -row["ratio"]), {key: key for key in rows[0]})

@@ -14,6 +14,8 @@ from hashae.indexer.kernels import Number, Words, compiled, count_1, popcount
 
 AHEAD, FEW = 32, 4
 """Buckets that are looked up before the first of them is read; fewer than `FEW` are not worth the trouble."""
+EARLY, FETCHED = 4, 256
+"""Queries ahead whose buckets are fetched, and codes of a bucket that are."""
 LONG = 32
 """Candidates in a bucket from which counting them first, with vector instructions, pays."""
 
@@ -144,6 +146,30 @@ def find_buckets(
 
 
 @compiled
+def fetch_buckets(
+    query: Words,
+    steps: Number,
+    start: NDArray[np.uint32],
+    start_at: NDArray[np.int64],
+    rows: NDArray[np.uint32],
+    codes: NDArray[np.uint64],
+    offsets: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+) -> None:
+    """Have the buckets of a query's own values fetched: of codes of one word all of it, of others the rows."""
+    for band in range(steps):
+        bucket = start_at[band] + key_of(query, offsets[band], lengths[band])
+        left, right = np.int64(start[bucket]), np.int64(start[bucket + 1])
+        if right > left:
+            if len(query) == 1:
+                stored = codes[band]
+                for i in range(left, min(right, left + FETCHED), 8):
+                    prefetch(stored, i)
+            else:
+                prefetch(rows[band], left)
+
+
+@compiled
 def within(
     queries: NDArray[np.uint64],
     index: Any,
@@ -182,8 +208,11 @@ def within(
     flips, flips_at = masks
     one, number, flat = queries.shape[1] == 1, len(offsets), codes.reshape(-1)
     lefts, rights, most = np.empty(AHEAD, np.int64), np.empty(AHEAD, np.int64), np.uint64(radius)
+    plain = min(radius + 1, number)  # steps without flips: their buckets are fetched some queries before
     for at in range(first, len(queries)):
         query, end, probes, read = queries[at], limits[at], np.int64(0), np.int64(0)
+        if at + EARLY < len(queries):
+            fetch_buckets(queries[at + EARLY], plain, start, start_at, rows, codes, offsets, lengths)
         for step in range(radius + 1):
             level, band = step // number, step % number
             if level > lengths[band]:
