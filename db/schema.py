@@ -237,4 +237,5 @@ journal = Table(
 )
 
 for _statement in TRIGGERS:
-    event.listen(metadata, "after_create", DDL(_statement.replace("%", "%%")).execute_if(dialect="sqlite"))
+    _trigger = DDL(_statement.replace("%", "%%"))  # type: ignore[no-untyped-call]
+    event.listen(metadata, "after_create", _trigger.execute_if(dialect="sqlite"))

@@ -64,7 +64,7 @@ def is_quantised(data: bytes) -> bool:
 
 
 def _metadata(data: bytes) -> str:
-    found = {entry.key: entry.value for entry in onnx.load_from_string(data).metadata_props}
+    found: dict[str, str] = {entry.key: entry.value for entry in onnx.load_from_string(data).metadata_props}
     return found[METADATA_KEY]
 
 

@@ -114,7 +114,7 @@ def test_a_new_image_changes_the_crowding_of_its_neighbours_and_a_missing_one_ta
     assert any(after[id_] != value for id_, value in before.items())
     shutil.rmtree(folder)
     folder.mkdir()
-    crowd.index(folder)
+    crowd.index(folder, prune=True)
     assert stored(crowd) == (before, True)
 
 

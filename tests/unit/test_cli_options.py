@@ -83,7 +83,12 @@ def test_the_help_of_the_group_has_examples_and_lists_every_command():
     assert [line.split()[0] for line in listed.strip().splitlines()] == sorted(COMMANDS)
 
 
-@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"train", "compare", "leaks", "report", "watch"}))
+# These work on a folder, a model or a saved report, not on a collection; serve and watch do not end in an answer; verdict
+# has its options at its subcommands.
+OTHERS = {"train", "compare", "leaks", "probe", "report", "restore", "serve", "show", "verdict", "watch"}
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - OTHERS))
 def test_every_command_on_a_collection_takes_the_same_options(name):
     shown = CliRunner().invoke(cli, [name, "--help"]).output
     assert "--db FILE" in shown
