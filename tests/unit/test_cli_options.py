@@ -83,8 +83,8 @@ def test_the_help_of_the_group_has_examples_and_lists_every_command():
     assert [line.split()[0] for line in listed.strip().splitlines()] == sorted(COMMANDS)
 
 
-# These work on a folder, a model or a saved report, not on a collection; serve and watch do not end in an answer; verdict
-# has its options at its subcommands.
+# These work on a folder, a model or a saved report, not on a collection; serve and watch do not end in an answer; and
+# verdict has its options at its subcommands.
 OTHERS = {"train", "compare", "leaks", "probe", "report", "restore", "serve", "show", "verdict", "watch"}
 
 
