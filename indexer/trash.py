@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -95,7 +96,11 @@ def _real(path: str) -> str:
 
 def _trashes(path: str) -> Iterator[tuple[str, str]]:
     """Yield the trash folders in which a file can be, each with the folder its relative paths start from."""
+    # send2trash reads the variable once, when it is loaded: what it put there is looked for where it put it.
+    backend = sys.modules.get("send2trash.plat_other")
     home = os.environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
+    if backend is not None:
+        home = os.fsdecode(backend.XDG_DATA_HOME)
     yield os.path.join(home, "Trash"), home
     top = os.path.dirname(path)
     while not os.path.ismount(top) and top != os.path.dirname(top):
