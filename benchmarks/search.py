@@ -194,7 +194,7 @@ def grid(options: argparse.Namespace) -> list[dict[str, Any]]:
                     index.add(np.arange(n), codes)
                     engines_of = index._ready()
                     engines_of.bands()
-                    for radius in (0, 2, 4, 8, 12, 20, 33) if bits == 64 else (0, 4, 13, 26, 33, 50, 70):
+                    for radius in (0, 2, 4, 8, 12, 16, 20) if bits == 64 else (0, 4, 13, 26, 33, 50, 70):
                         rows.append(choice(engines_of, queries, n, bits, radius, compiled))
     return rows
 
@@ -215,7 +215,7 @@ def choice(engines_of: Any, queries: peers.Codes, n: int, bits: int, radius: int
         path = engines_of.plan_within(len(queries), radius, name)
         engines_of.within(queries, radius, path)
         times[name] = statistics.median(
-            seconds(lambda path=path: engines_of.within(queries, radius, path)) for _ in range(5 if known < 0.01 else 2)
+            seconds(lambda path=path: engines_of.within(queries, radius, path)) for _ in range(5 if known < 0.01 else 1)
         )
     best = min(times, key=times.__getitem__)
     chosen = times.get(plan.method)

@@ -117,6 +117,8 @@ def within(
         Answers written.
     """
     n, end, block = columns.shape[1], 0, max(FINE, BLOCK_BYTES // (8 * columns.shape[0]))
+    marks = np.zeros(FINE, np.uint8)
+    eights = marks.view(np.uint64)
     for start in range(begin, n, block):
         stop = min(start + block, n)
         before = end
@@ -127,12 +129,19 @@ def within(
                 continue
             if end + near > len(found):
                 return start, before
-            for first in range(start, stop, FINE):
-                last = min(first + FINE, stop)
-                if count_near(columns, first, last, query, radius):
-                    for row in range(first, last):
-                        bits = distance(columns, row, query)
-                        if bits <= radius:
-                            found[end], numbers[end] = np.uint64(bits) << np.uint64(32) | np.uint64(row), at
-                            end += 1
+            for left in range(start, stop, MIDDLE):
+                right = min(left + MIDDLE, stop)
+                if count_near(columns, left, right, query, radius) == 0:
+                    continue
+                for first in range(left, right, FINE):
+                    marks[:] = 0
+                    mark_near(columns, first, min(first + FINE, right), query, radius, marks)
+                    for eight in range(FINE // 8):
+                        if eights[eight] == 0:
+                            continue
+                        for row in range(first + 8 * eight, first + 8 * eight + 8):
+                            if marks[row - first]:
+                                bits = np.uint64(distance(columns, row, query))
+                                found[end], numbers[end] = bits << np.uint64(32) | np.uint64(row), at
+                                end += 1
     return n, end

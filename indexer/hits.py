@@ -13,6 +13,11 @@ from hashae.indexer.match import Match
 
 ROW_BITS = np.uint64(32)
 ROW_MASK = np.uint64(0xFFFFFFFF)
+PAIR_BITS = np.uint64(42)
+"""Bits of a packed distance, 0 to 512, and row."""
+PAIR_MASK = np.uint64((1 << 42) - 1)
+MOST_QUERIES = 1 << 22
+"""Queries of which the number fits beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +89,17 @@ def sorted_hits(
     k
         Keep the first so many of each query.
     """
-    order = np.argsort(packed) if count == 1 else np.lexsort((packed, queries))
+    if count <= MOST_QUERIES:  # one sort of plain numbers: the query, then the distance, then the row
+        ordered = np.sort(queries.astype(np.uint64) << PAIR_BITS | packed) & PAIR_MASK
+    else:
+        ordered = packed[np.lexsort((packed, queries))]
     limits = np.zeros(count + 1, np.int64)
     np.cumsum(np.bincount(queries, minlength=count), out=limits[1:])
-    if k is not None and len(order):
-        place = np.arange(len(order)) - np.repeat(limits[:-1], np.diff(limits))
-        order = order[place < k]
+    if k is not None and len(ordered):
+        place = np.arange(len(ordered)) - np.repeat(limits[:-1], np.diff(limits))
+        ordered = ordered[place < k]
         limits[1:] = np.cumsum(np.minimum(np.diff(limits), k))
-    return packed_hits(limits, packed[order], probes, candidates)
+    return packed_hits(limits, ordered, probes, candidates)
 
 
 def no_hits(queries: int) -> Hits:
