@@ -90,6 +90,32 @@ def gain(
 
 
 @compiled
+def near_columns(
+    columns: Words,
+    query: Words,
+    margin: Number,
+    radius: Number,
+    margins: Margins,
+    weight: NDArray[np.int64],
+    near: NDArray[np.int64],
+    apart_bits: NDArray[np.int64],
+) -> Number:
+    """Write down which columns of some weight match a query, ascending, and their distances; return how many.
+
+    Parameters are those of :func:`gain`; `near` and `apart_bits` are ``int64 (n,)``, written from their start.
+    """
+    n, found, bits = len(margins), 0, np.empty(PART, np.int64)
+    for start in range(0, n, PART):
+        count = min(PART, n - start)
+        write_distances(columns, start, count, query, bits)
+        for i in range(count):
+            if weight[start + i] > 0 and bits[i] <= radius + (margin + margins[start + i]) / 2:
+                near[found], apart_bits[found] = start + i, bits[i]
+                found += 1
+    return found
+
+
+@compiled
 def count_joined(
     columns: Words,
     query: Words,
@@ -119,17 +145,64 @@ def count_joined(
 
 
 @compiled
-def farthest(columns: Words, stop: Number, query: Words) -> Number:
-    """Return the largest distance of the columns below `stop` to a query."""
-    most, bits = 0, np.empty(PART, np.int64)
-    for start in range(0, stop, PART):
-        count = min(PART, stop - start)
+def lower(
+    columns: Words,
+    query: Words,
+    margin: Number,
+    radius: Number,
+    margins: Margins,
+    weight: Number,
+    mass: NDArray[np.int64],
+) -> None:
+    """Take a weight off the mass, ``int64 (n,)``, of the columns that match a query; parameters as in :func:`gain`."""
+    n, bits = len(margins), np.empty(PART, np.int64)
+    for start in range(0, n, PART):
+        count = min(PART, n - start)
         write_distances(columns, start, count, query, bits)
-        part = 0
+        near, part = margins[start : start + count], mass[start : start + count]
         for i in range(count):
-            part = max(part, bits[i])
-        most = max(most, part)
-    return most
+            part[i] -= weight if bits[i] <= radius + (margin + near[i]) / 2 else 0
+
+
+@compiled
+def diameter(
+    rows: Words, columns: Words, distance: NDArray[np.int64], best: Number, row: Number, budget: Number
+) -> tuple[Number, Number]:
+    """Find the largest distance between two rows, of which those far from a middle come first.
+
+    By the triangle inequality two rows are at most as far apart as their distances to the middle together.
+
+    Parameters
+    ----------
+    rows, columns
+        The same codes: ``uint64 (n, words)`` and ``uint64 (words, n)``.
+    distance
+        ``int64 (n,)``: to the middle, descending.
+    best, row
+        Largest distance so far, and where to go on.
+    budget
+        Comparisons after which to return.
+
+    Returns
+    -------
+    Largest distance, and row to go on from; n if it is done.
+    """
+    n, bits, reach = len(distance), np.empty(PART, np.int64), len(distance)
+    while row < n and budget > 0:
+        while reach > row + 1 and distance[reach - 1] + distance[row] <= best:
+            reach -= 1
+        if reach <= row + 1:
+            return best, n
+        for start in range(row + 1, reach, PART):
+            count = min(PART, reach - start)
+            write_distances(columns, start, count, rows[row], bits)
+            part = np.int64(0)
+            for i in range(count):
+                part = max(part, bits[i])
+            best = max(best, part)
+        budget -= reach - row
+        row += 1
+    return best, row
 
 
 @compiled
@@ -256,7 +329,7 @@ def clique(
     middle: Number,
 ) -> Number:
     """Keep of the rows around a middle those that match all before them, the nearest first; return how many."""
-    order = np.argsort(bits[:count] * len(near) + near[:count])
+    order = np.argsort(bits[:count] * (near[:count].max() + 1) + near[:count])
     candidates = near[:count][order]
     near[0], found = middle, 1
     for candidate in candidates:

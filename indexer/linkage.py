@@ -6,14 +6,12 @@
 
 The cut is greedy: the code with the most unassigned matches takes them, until none is left. For ``star`` that is the
 greedy set cover of Chvatal (1979). For ``complete`` it takes them one by one, the nearest first, where they match all
-that it took before. Counts are evaluated lazily (Minoux 1978): a count of unassigned matches only ever falls, so an old
-one is an upper bound. Equal counts go to the first row, so the answer is always the same.
+that it took before. Equal counts go to the first row, so the answer is always the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from heapq import heapify, heappop, heappush
 from itertools import chain
 from typing import Any
 
@@ -23,9 +21,9 @@ from numpy.typing import NDArray
 from hashae.codes import Codes
 from hashae.errors import UnknownName
 from hashae.indexer.compiled import loops
-from hashae.indexer.pairs import near_pairs, padded_columns
+from hashae.indexer.large_components import large_component
 from hashae.indexer.rule import MatchRule
-from hashae.indexer.scan import Words, as_rows, distances_between
+from hashae.indexer.scan import Words, as_rows
 
 LINKAGES = ("star", "complete", "component")
 
@@ -33,9 +31,6 @@ SMALL = 1024
 """Largest component that compiled loops cut by comparing all with all."""
 BATCHED = 64
 """The same for numpy, which takes components of one size together."""
-SPARSE = 16
-"""Pairs a code in a large component up to which they are kept as lists."""
-HALF, LOW = np.uint64(32), np.uint64(0xFFFFFFFF)
 BUDGET = 1 << 27
 """Comparisons of one call into a compiled loop, so that Ctrl-C is heard."""
 
@@ -164,138 +159,33 @@ class _Cutter:
         return middle
 
     def large(self, rows: NDArray[np.int64], label: NDArray[np.int64]) -> Iterator[int]:
-        """Label the rows of one component, and yield how many at a time.
-
-        Repeatedly the row whose unassigned matches weigh most takes them, the first of equals.
-        """
+        """Label the rows of one component, and yield how many at a time."""
         words, weight, rule = self._words[rows], self._weight[rows], self._rule.of(rows)
-        matches: _Listed | _Counted | None = _Listed.of(self._codes[rows], words, weight, rule, self._engine)
-        matches = matches or _Counted(words, weight, rule, self._compiled)
-        middle = np.full(len(rows), -1)
-        heap = [(-most, row) for row, most in enumerate(matches.bound().tolist())]
-        heapify(heap)
-        while heap:
-            _, row = heappop(heap)
-            if middle[row] >= 0:
-                continue
-            while heap and middle[heap[0][1]] >= 0:
-                heappop(heap)
-            gain = matches.gain(row)
-            if heap and (-gain, row) > heap[0]:
-                heappush(heap, (-gain, row))
-                continue
+        matches = large_component(self._codes[rows], words, weight, rule, self._compiled, self._engine)
+        while (row := matches.heaviest()) >= 0:
             taken, distances = matches.near(row)
             if self._complete:
-                taken = _clique(words, rule, row, taken, distances)
-            middle[taken] = row
+                taken = self._clique(words, rule, row, taken, distances)
             label[rows[taken]] = rows[row]
             matches.take(taken)
             yield len(taken)
 
-
-class _Listed:
-    """The matches in a large component, as lists: for components with few pairs."""
-
-    def __init__(self, words: Words, weight: NDArray[np.int64], pairs: list[NDArray[np.uint64]]) -> None:
-        self._words, self._weight = words, weight.copy()
-        own = np.arange(len(words), dtype=np.uint64)
-        packed = np.concatenate([*pairs, *(_packed(part & LOW, part >> HALF) for part in pairs), _packed(own, own)])
-        packed.sort()  # by row, then by match
-        self._others = (packed & LOW).astype(np.int64)
-        self._start = np.searchsorted(packed, np.arange(len(words) + 1, dtype=np.uint64) << HALF)
-
-    @classmethod
-    def of(cls, codes: Codes, words: Words, weight: NDArray[np.int64], rule: MatchRule, engine: str) -> _Listed | None:
-        """Return the lists, or None if there are too many pairs."""
-        pairs: list[NDArray[np.uint64]] = []
-        found = 0
-        for a, b, distance in near_pairs(codes, rule.largest(8 * codes.shape[1]), engine=engine):
-            linked = rule.linked(a, b, distance)
-            pairs.append(_packed(a[linked].astype(np.uint64), b[linked].astype(np.uint64)))
-            found += len(pairs[-1])
-            if found > SPARSE * len(codes):
-                return None
-        return cls(words, weight, pairs)
-
-    def bound(self) -> NDArray[np.int64]:
-        """Return at least the gain of each row."""
-        total: NDArray[np.int64] = np.add.reduceat(self._weight[self._others], self._start[:-1])
-        return total
-
-    def gain(self, row: int) -> int:
-        """Return the weight of the unassigned rows that match one, itself among them."""
-        return int(self._weight[self._others[self._start[row] : self._start[row + 1]]].sum())
-
-    def near(self, row: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Return the unassigned rows that match one, ascending, and their distances."""
-        others = self._others[self._start[row] : self._start[row + 1]]
-        others = others[self._weight[others] > 0]
-        return others, np.bitwise_count(self._words[others] ^ self._words[row]).sum(axis=1, dtype=np.int32)
-
-    def take(self, rows: NDArray[np.int64]) -> None:
-        """Call rows assigned: they weigh nothing any more."""
-        self._weight[rows] = 0
-
-
-class _Counted:
-    """The same, counted when it is asked for: memory grows with the rows, not with their pairs."""
-
-    def __init__(self, words: Words, weight: NDArray[np.int64], rule: MatchRule, compiled: Any) -> None:
-        self._words, self._columns = padded_columns(words, 1)
-        self._rule, self._compiled = rule, compiled
-        self._rows, self._place = np.arange(len(words)), np.arange(len(words))  # row of column, column of row
-        self._weight, self._margins = weight.copy(), rule.margins
-
-    def bound(self) -> NDArray[np.int64]:
-        """Return at least the gain of each row."""
-        return np.full(len(self._words), self._weight.sum())
-
-    def gain(self, row: int) -> int:
-        """Return the weight of the unassigned rows that match one, itself among them."""
+    def _clique(
+        self, words: Words, rule: MatchRule, row: int, rows: NDArray[np.int64], distances: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Return of the matches of a row those that match all before them, the nearest first, then by row."""
         if self._compiled:
-            query, margin = self._words[row], self._rule.margins[row]
-            found = self._compiled.gain(
-                self._columns, query, margin, float(self._rule.radius), self._margins, self._weight
+            mine = rows.copy()
+            count = self._compiled.clique(
+                words, rule.margins, float(rule.radius), 0, mine, distances, len(mine), row
             )  # fmt: skip
-            return int(found)
-        return int(self._weight[self._linked(row)[0]].sum())
-
-    def near(self, row: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """Return the unassigned rows that match one, ascending, and their distances."""
-        linked, distance = self._linked(row)
-        linked &= self._weight > 0
-        return self._rows[linked], distance[linked].astype(np.int32)
-
-    def take(self, rows: NDArray[np.int64]) -> None:
-        """Call rows assigned: they weigh nothing any more, and are left out once they are half of all."""
-        self._weight[self._place[rows]] = 0
-        keep = self._weight > 0
-        if keep.sum() * 2 < len(keep):
-            self._rows, self._columns = self._rows[keep], np.ascontiguousarray(self._columns[:, keep])
-            self._weight, self._margins = self._weight[keep], self._margins[keep]
-            self._place[self._rows] = np.arange(len(self._rows))
-
-    def _linked(self, row: int) -> tuple[NDArray[np.bool_], NDArray[np.uint16]]:
-        distance = distances_between(self._words[row : row + 1], self._columns)[0]
-        return self._rule.linked(row, self._rows, distance), distance
-
-
-def _packed(a: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Put two rows into one number."""
-    packed: NDArray[np.uint64] = a << HALF | b
-    return packed
-
-
-def _clique(
-    words: Words, rule: MatchRule, row: int, rows: NDArray[np.int64], distances: NDArray[np.int32]
-) -> NDArray[np.int64]:
-    """Return of the matches of a row those that match all before them, the nearest first, then by row."""
-    candidates = rows[np.lexsort((rows, distances))]
-    candidates = candidates[candidates != row]
-    members = [row]
-    while len(candidates):
-        first, candidates = int(candidates[0]), candidates[1:]
-        members.append(first)
-        distance = np.bitwise_count(words[candidates] ^ words[first]).sum(axis=1, dtype=np.int64)
-        candidates = candidates[rule.linked(first, candidates, distance)]
-    return np.array(members)
+            return mine[:count]
+        candidates = rows[np.lexsort((rows, distances))]
+        candidates = candidates[candidates != row]
+        members = [row]
+        while len(candidates):
+            first, candidates = int(candidates[0]), candidates[1:]
+            members.append(first)
+            distance = np.bitwise_count(words[candidates] ^ words[first]).sum(axis=1, dtype=np.int64)
+            candidates = candidates[rule.linked(first, candidates, distance)]
+        return np.array(members)

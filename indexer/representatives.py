@@ -12,6 +12,8 @@ from hashae.indexer.pairs import padded_columns
 from hashae.indexer.rule import MatchRule
 from hashae.indexer.scan import Words, distances_between
 
+BUDGET = 1 << 28
+"""Comparisons of one call into a compiled loop, so that Ctrl-C is heard."""
 BATCHED = 64
 """Largest group whose members are compared all with all; groups of one size together."""
 
@@ -142,15 +144,17 @@ def _diameter(words: Words, distance: NDArray[np.int64], compiled: Any) -> int:
     """
     order = np.argsort(-distance, kind="stable")
     words, distance = words[order], distance[order]
-    best, height = int(distance[0]), 1 if compiled else 16
+    best, height = int(distance[0]), 16
     rows, columns = padded_columns(words, 1)
+    if compiled:
+        row = 0
+        while row < len(rows):
+            best, row = compiled.diameter(rows, columns, distance, best, row, BUDGET)
+        return int(best)
     for top in range(0, len(words), height):
         reach = int(np.searchsorted(-distance, distance[top] - best, "left"))  # distance > best - distance[top]
         if reach <= top:
             break
-        if compiled:
-            best = max(best, int(compiled.farthest(columns, reach, rows[top])))
-            continue
         for left in range(top, reach, 4096):
             block = columns[:, left : min(left + 4096, reach)]
             best = max(best, int(distances_between(rows[top : top + height], block).max()))

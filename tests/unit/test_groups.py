@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hashae.errors import CodeError, ConfigError, UnknownName
+from hashae.indexer import large_components as large_module
 from hashae.indexer import linkage as linkage_module
 from hashae.indexer import representatives as representatives_module
 from hashae.indexer.compiled import has_numba
@@ -109,7 +110,9 @@ def test_groups_equal_the_oracle(kind, bits, linkage, own, engine):
 def test_large_components_are_cut_alike(linkage, sparse, engine, monkeypatch):
     monkeypatch.setattr(linkage_module, "SMALL", 2)
     monkeypatch.setattr(linkage_module, "BATCHED", 2)
-    monkeypatch.setattr(linkage_module, "SPARSE", sparse)
+    monkeypatch.setattr(large_module, "SPARSE", sparse)
+    monkeypatch.setattr(large_module, "MOST_PAIRS", 0)
+    monkeypatch.setattr(representatives_module, "BUDGET", 50)
     monkeypatch.setattr(representatives_module, "BATCHED", 2)
     for kind, bits in (("clustered", 64), ("dead", 16), ("random", 320)):
         codes, ids = mixed(kind, bits, n=70, seed=2)
