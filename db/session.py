@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class Database:
     def __init__(self, path: Path, engine: Engine) -> None:
         self.path, self.engine = path, engine
         self._held: PoolProxiedConnection | None = None
+        self._execute: Callable[[str, Sequence[Any]], sqlite3.Cursor] = self._hold_and_execute
 
     @contextmanager
     def write(self, *, durable: bool = False) -> Iterator[Connection]:
@@ -106,19 +107,24 @@ class Database:
             If the file is locked or damaged.
         """
         try:
-            if self._held is None:
-                self._held = self.engine.raw_connection()
-                self._held.driver_connection.execute(f"PRAGMA mmap_size = {MAPPED}")  # type: ignore[union-attr]
-            rows: list[Any] = self._held.driver_connection.execute(statement, values).fetchall()  # type: ignore[union-attr]
+            return self._execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise translate(self.path, error) from error
-        return rows
+
+    def _hold_and_execute(self, statement: str, values: Sequence[Any]) -> sqlite3.Cursor:
+        """Open the connection that is kept, and run the first statement on it."""
+        self._held = self.engine.raw_connection()
+        connection = self._held.driver_connection
+        assert isinstance(connection, sqlite3.Connection)
+        connection.execute(f"PRAGMA mmap_size = {MAPPED}")
+        self._execute = connection.execute  # found once: to go through the pool's wrappers takes as long as a seek
+        return self._execute(statement, values)
 
     def close(self) -> None:
         """Close the file; the write-ahead log is merged into it."""
         if self._held is not None:
             self._held.close()
-            self._held = None
+            self._held, self._execute = None, self._hold_and_execute
         self.engine.dispose()
 
     def _take_turn(self, connection: Connection) -> None:

@@ -14,15 +14,21 @@ KEY_BYTES = KEY_BITS // 8
 CHUNK = 4096
 """Most values in one IN list; SQLite takes 32,766 parameters."""
 
-HERE = """NOT EXISTS (SELECT 1 FROM images INDEXED BY ix_images_missing
-    WHERE images.missing AND images.id = {}.image)"""
-"""That an image is not missing: an index of a few rows is asked, not the rows of images, one page each."""
+HERE = """(NOT EXISTS (SELECT 1 FROM images INDEXED BY ix_images_missing WHERE images.missing)
+    OR NOT EXISTS (SELECT 1 FROM images INDEXED BY ix_images_missing WHERE images.missing AND images.id = {}.image))"""
+"""That an image is not missing: an index of a few rows is asked, not the rows of images, one page each.
+
+Whether any is missing is asked once for a statement, and mostly settles it.
+"""
 
 EXACT = f"""SELECT image FROM codes
 WHERE encoder = ? AND "key" = ? AND code = ? AND {HERE.format("codes")} ORDER BY image"""
 
 BY_KEYS = f"""SELECT code, image FROM codes
 WHERE encoder = ? AND "key" IN ({{}}) AND {HERE.format("codes")} ORDER BY "key", image"""
+
+IN_KEYS = BY_KEYS.replace("code,", '"key",', 1)
+"""The same where the key is all of the code."""
 
 
 def find_code(database: Database, encoder: int, code: bytes) -> list[Match]:
@@ -60,16 +66,19 @@ def find_codes(database: Database, encoder: int, codes: Codes) -> list[list[int]
     CollectionError
         If the file cannot be read.
     """
-    found: dict[bytes, list[int]] = {}
-    asked = list(dict.fromkeys(keys(codes).tolist())) if len(codes) > CHUNK else keys(codes).tolist()
-    for rows in look_up_many(database, BY_KEYS, (encoder,), asked):
+    found: dict[bytes | int, list[int]] = {}
+    asked: list[int] = keys(codes).tolist()
+    whole = codes.shape[1] > KEY_BYTES
+    for rows in look_up_many(
+        database, BY_KEYS if whole else IN_KEYS, (encoder,), list(dict.fromkeys(asked)) if len(asked) > CHUNK else asked
+    ):
         for code, id_ in rows:
             if code in found:
                 found[code].append(id_)
             else:
                 found[code] = [id_]
-    listed: list[bytes] = codes.view(f"V{codes.shape[1]}").reshape(-1).tolist()
-    return [found.get(code, []) for code in listed]
+    listed: list[bytes] | list[int] = codes.view(f"V{codes.shape[1]}").reshape(-1).tolist() if whole else asked
+    return [ids or [] for ids in map(found.get, listed)]
 
 
 def key_of(code: bytes) -> int:

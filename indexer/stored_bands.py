@@ -55,6 +55,11 @@ _AND_THE_REST = f" UNION ALL {_WAITING} UNION ALL {_MASKS}"
 # Few slots hold few keys: whether their images are there is asked at once, where a key is all there is to decide by.
 _ONE_HERE = f'SELECT image, "key" FROM bands WHERE encoder = ?1 AND slot = ?{{}} AND {HERE.format("bands")}'
 _WAITING_HERE = f"{_WAITING} AND {HERE.format('pending')}"
+_UNFLIPPED = tuple(
+    " UNION ALL ".join([*(_ONE_HERE.format(2 + place) for place in range(size)), _WAITING_HERE, _MASKS])
+    for size in range(1, BANDS + 1)
+)
+"""The statement for each radius below the number of bands."""
 _MISSING = "SELECT id FROM images INDEXED BY ix_images_missing WHERE missing AND id IN ({})"
 
 
@@ -156,34 +161,60 @@ class StoredBands:
 
     def _search(self, code: bytes, radius: int) -> tuple[list[Match], int, int]:
         """Return matches, number of slots looked up and of keys read."""
-        key, reach = key_of(code), min(radius, KEY_BITS, self._bits)
-        slots, rows, here = self._candidates(key, reach)
+        key = key_of(code)
+        if radius < BANDS and self._bits <= KEY_BITS:
+            return self._search_unflipped(key, radius)
+        reach = min(radius, KEY_BITS, self._bits)
+        slots, rows = self._candidates(key, reach)
         if self._bits > KEY_BITS:
             matches = self._near_codes(code, radius, {other for _, other in near_keys(key, radius, rows)})
         else:
             near = dict(near_keys(key, radius, rows))
-            if not here:
-                self._drop_missing(near)
+            self._drop_missing(near)
             matches = [Match(((other ^ key) & UNSIGNED).bit_count(), image) for image, other in near.items()]
         if len(matches) > 1:
             matches.sort()
         return matches, slots, len(rows)
 
-    def _candidates(self, key: int, radius: int) -> tuple[int, list[tuple[int, int]], bool]:
-        """Return the number of slots looked up, (image, key) of every code in them, and if all images are here."""
+    def _search_unflipped(self, key: int, radius: int) -> tuple[list[Match], int, int]:
+        """Do the same for a key that is all of the code, where no bit of a band is flipped.
+
+        One statement of some microseconds answers; so every step around it that can be left out is.
+        """
+        if not self._masks:
+            self._read_masks()
+        masks = self._masks
+        slots = [(key & mask) % SLOTS + number * SLOTS for number, mask in masks[: radius + 1]]
+        rows = self._database.look_up(_UNFLIPPED[radius], (self._encoder, *slots))
+        if rows[-BANDS:] != masks:
+            self._read_masks()  # the bits were dealt anew meanwhile
+            return self._search_unflipped(key, radius)
+        candidates = len(rows) - BANDS
+        if not candidates:
+            return [], radius + 1, 0
+        del rows[candidates:]
+        matches = []
+        for image, other in rows:
+            distance = ((other ^ key) & UNSIGNED).bit_count()
+            if distance <= radius:
+                matches.append(Match(distance, image))
+        if len(matches) > 1:
+            matches = sorted(set(matches))  # an image can come from several bands
+        return matches, radius + 1, candidates
+
+    def _candidates(self, key: int, radius: int) -> tuple[int, list[tuple[int, int]]]:
+        """Return the number of slots looked up, and (image, key) of every code in them."""
         if not self._masks:
             self._read_masks()
         while True:
             slots = slots_of(key, self._plan(radius))
-            here = len(slots) <= BANDS and self._bits <= KEY_BITS
             if len(slots) <= FEW:
-                statement = _by_unions(len(slots)) if here else _by_list(len(slots))
-                rows = self._database.look_up(statement, (self._encoder, *slots))
+                rows = self._database.look_up(_by_list(len(slots)), (self._encoder, *slots))
             else:
                 rows = self._database.look_up(_BY_JSON + _AND_THE_REST, (self._encoder, json.dumps(slots)))
             if rows[-BANDS:] == self._masks:
                 del rows[-BANDS:]
-                return len(slots), rows, here
+                return len(slots), rows
             self._read_masks()  # the bits were dealt anew meanwhile
 
     def _plan(self, radius: int) -> SlotPlan:
@@ -277,11 +308,6 @@ def near_keys(key: int, radius: int, rows: list[tuple[int, int]]) -> list[tuple[
     pairs = np.array(rows, np.int64)  # (n, 2)
     distances = np.bitwise_count((pairs[:, 1] ^ np.int64(key)).view(np.uint64))
     return [rows[place] for place in np.flatnonzero(distances <= radius).tolist()]
-
-
-@lru_cache
-def _by_unions(size: int) -> str:
-    return " UNION ALL ".join([*(_ONE_HERE.format(2 + place) for place in range(size)), _WAITING_HERE, _MASKS])
 
 
 @lru_cache(maxsize=FEW)

@@ -158,7 +158,7 @@ def test_bits_dealt_anew_by_another_process_are_noticed(database, rng):
         (EXACT, (1, 1, b"")),
         (BY_KEYS.format("?,?"), (1, 1, 2)),
         (stored_bands._by_list(2), (1, 1, 2)),
-        (stored_bands._by_unions(2), (1, 1, 2)),
+        (stored_bands._UNFLIPPED[1], (1, 1, 2)),
         (stored_bands._BY_JSON + stored_bands._AND_THE_REST, (1, "[1]")),
         (stored_bands._MISSING.format("?,?"), (1, 2)),
     ],
@@ -168,7 +168,9 @@ def test_no_statement_reads_a_whole_table_or_sorts(database, rng, statement, val
     plan = [row[3] for row in database.look_up(f"EXPLAIN QUERY PLAN {statement}", values)]
     steps = [step for step in plan if step.split()[0] in {"SEARCH", "SCAN", "USE"}]
     assert steps
-    assert all(step.startswith("SEARCH") or step == "SCAN probe VIRTUAL TABLE INDEX 1:" for step in steps), plan
+    # whether any image is missing is answered by the first entry of that index, if it has one
+    allowed = {"SCAN probe VIRTUAL TABLE INDEX 1:", "SCAN images USING INDEX ix_images_missing"}
+    assert all(step.startswith("SEARCH") or step in allowed for step in steps), plan
 
 
 def test_a_damaged_table_is_told_in_a_sentence(database, rng):
