@@ -14,6 +14,7 @@ from hashae.cli.options import (
     db_option,
     encoder_option,
     json_option,
+    ray_option,
     workers_option,
 )
 from hashae.cli.report_options import FILE, check_targets, report_options, to_terminal, write_reports
@@ -67,6 +68,7 @@ SHOWN_GROUPS = 5
 @budget_option
 @calibrate_option
 @workers_option
+@ray_option
 @json_option
 def dedup(
     folder: Path | None,
@@ -87,6 +89,7 @@ def dedup(
     budget: float,
     no_calibrate: bool,
     workers: int,
+    ray_address: str | None,
     as_json: bool,
 ) -> None:
     """Find groups of pictures in FOLDER, or in the whole collection, that show the same.
@@ -104,8 +107,10 @@ def dedup(
       hashae dedup --json > groups.json           all folders indexed before; hashae report groups.json -o report.html
       hashae dedup ~/Pictures --markdown -        for a ticket
       hashae dedup ~/Camera --against ~/Pictures --csv known.csv      what is there already?
+      hashae dedup --ray=auto                     compare the codes on the cluster of this machine
     """
     from hashae.cli.calibrate import calibrate_if_due
+    from hashae.cli.cluster import hint_at_one_process, opened_cluster
     from hashae.cli.learn import STAGES, bring_up_to_date, ensure_encoder, refuse_nothing
     from hashae.cli.output import print_failures, say
     from hashae.cli.progress import ProgressLine
@@ -122,22 +127,26 @@ def dedup(
     if as_json and to_terminal(markdown_file):
         raise click.UsageError("--json and --markdown - both want standard output; give one of them a file")
     if against is not None:
-        if plan_file or lines_file or markdown_file or linkage != "star" or method != "auto":
+        if plan_file or lines_file or markdown_file or linkage != "star" or method != "auto" or ray_address:
             raise click.UsageError(
-                "--against makes pairs, not groups: it takes no --plan, --jsonl, --markdown, --linkage or --method"
+                "--against makes pairs, not groups: it takes no --plan, --jsonl, --markdown, --linkage, --method, --ray"
             )
         from hashae.cli.across import CrossOptions, compare_with
 
         options = CrossOptions(radius, report_file, csv_file, encoder_name, budget, not no_calibrate, workers, as_json)
         compare_with(collection_path(db), folder, against, options)
         return
-    with Collection.open(collection_path(db), threads=workers) as collection:
+    with (
+        opened_cluster(ray_address, workers=workers, quiet=as_json) as cluster,
+        Collection.open(collection_path(db), threads=workers) as collection,
+    ):
         changed = ensure_encoder(collection, folder, encoder_name, budget=budget, quiet=as_json, workers=workers)
         summary = bring_up_to_date(collection, folder, workers=workers, quiet=as_json)
         if changed and folder is not None:
             bring_up_to_date(collection, None, workers=workers, quiet=as_json)
         if radius is None and not no_calibrate:
             calibrate_if_due(collection, quiet=as_json, workers=workers)
+        hint_at_one_process(cluster, len(collection), quiet=as_json)
         with ProgressLine(quiet=as_json) as progress:
             report = collection.dedup(
                 folder,
@@ -146,6 +155,7 @@ def dedup(
                 method=method,
                 policy=policy,
                 on_progress=lambda p: progress.update(STAGES[p.stage], p.done, p.total),
+                cluster=cluster,
             )
         if as_json:
             for piece in json_pieces(report):

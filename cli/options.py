@@ -93,6 +93,26 @@ def calibrate_option(function: F) -> F:
     )(function)
 
 
+def ray_option(function: F) -> F:
+    """Add ``--ray [ADDRESS]``."""
+    return click.option(
+        "--ray",
+        "ray_address",
+        is_flag=False,
+        flag_value="local",
+        metavar="[ADDRESS]",
+        callback=_ray_address,
+        help="Let the processes of a Ray cluster do the work: local (started for this run), auto or HOST:PORT (one of "
+        "which this machine is a node). Same answers. Needs the extra ray.",
+    )(function)
+
+
+def _ray_address(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and os.path.isdir(value):  # `--ray FOLDER`: the option has taken the argument
+        raise click.BadParameter(f"{value} is a folder; write --ray=local {value}, or --ray=HOST:PORT", ctx, param)
+    return value
+
+
 def collection_path(db: Path | None) -> Path:
     """Return the collection file to use; the default folder is made if missing."""
     if db is not None:

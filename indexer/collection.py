@@ -46,6 +46,7 @@ from hashae.indexer.verify import Check, repair, verify
 
 if TYPE_CHECKING:
     from hashae.indexer.calibrate import Measurement, Sampling
+    from hashae.indexer.cluster import Cluster
     from hashae.indexer.overlap import OverlapReport
 
 
@@ -348,6 +349,7 @@ class Collection:
         method: str = "auto",
         policy: KeepPolicy | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        cluster: Cluster | None = None,
     ) -> DedupReport:
         """Find groups of images that show the same picture. Nothing is changed on disk.
 
@@ -371,6 +373,8 @@ class Collection:
             verdicts of the collection say comes before it.
         on_progress
             Called from this thread.
+        cluster
+            Compares the codes; None does it here. The answer is the same.
 
         Raises
         ------
@@ -389,6 +393,7 @@ class Collection:
             policy=policy,
             when=_now(),
             on_progress=on_progress,
+            cluster=cluster,
         )
 
     def overlap(

@@ -77,11 +77,11 @@ def connected(
     affordable = method == "exact" or (method == "auto" and len(codes) <= EXACT_UP_TO)
     if affordable or plan.blocks is not None:
         if compiled:
-            return _Joiner(words, width, rule, limit, plan, threads, on_step).run().astype(np.int64)
+            return Joiner(words, width, rule, limit, plan, threads, on_step).run().astype(np.int64)
         return _unite_pairs(codes, rule, [None], limit, engine, threads, on_step)
     if compiled:
         words, _ = padded_columns(words, 1)
-        root = _Joiner(words, width, rule, limit, plan, threads, on_step).run_lists().astype(np.int64)
+        root = Joiner(words, width, rule, limit, plan, threads, on_step).run_lists().astype(np.int64)
     else:
         root = _unite_pairs(codes, rule, pivot_lists(words, compiled=False), limit, engine, threads, None)
     if on_recall:
@@ -128,8 +128,37 @@ def unite(parent: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64])
         np.minimum.at(parent, b, a)
 
 
-class _Joiner:
-    """One compiled search for components: each thread has a forest of its own, and in the end they are merged."""
+def by_margin(
+    words: Words, rule: MatchRule
+) -> tuple[NDArray[np.int64], Words, Words, NDArray[np.float64], NDArray[np.float64]]:
+    """Lay codes out for comparing all: order, rows, columns, margins, and the largest margin of each step of columns.
+
+    Ordered by margin, the margins of columns that are looked at together are alike, and so are their radii. See
+    :func:`hashae.indexer.band_kernels.connect_band` for the arrays.
+    """
+    step = int(loops("band_kernels").STEP)  # type: ignore[union-attr]
+    order = np.argsort(rule.margins, kind="stable")
+    rows, columns = padded_columns(words[order], step)
+    margins = rule.margins[order]
+    return order, rows, columns, margins, np.maximum.reduceat(margins, np.arange(0, len(rows), step))
+
+
+class Joiner:
+    """One compiled search for components: each thread has a forest of its own, and in the end they are merged.
+
+    Parameters
+    ----------
+    words, width
+        ``uint64 (n, words)`` of :func:`hashae.indexer.scan.as_rows`, and bytes of a code.
+    rule, limit
+        When two of them match, and the largest distance at which any two can.
+    plan
+        By an engine of compiled loops.
+    threads, on_step
+        As of :func:`connected`.
+    depth
+        How many searches this one lies in.
+    """
 
     def __init__(
         self,
@@ -183,7 +212,7 @@ class _Joiner:
             try:
                 self._compiled.pack(words, table.segments, values)
                 values.sort()
-                self._join_runs(table, values, words, margins, forest)
+                self.join_runs(table, values, words, margins, forest)
             finally:
                 self._idle.put(forest)
                 buffers.put(values)
@@ -191,9 +220,18 @@ class _Joiner:
 
         run_all(join, blocks.tables, self._threads, len(blocks.tables), self._on_step)
 
-    def _join_runs(
+    def join_runs(
         self, table: Table, values: Words, words: Words, margins: NDArray[np.float64], forest: NDArray[np.int32]
     ) -> None:
+        """Join in `forest` the rows of a sorted table, or of a part of it, that share a key and match.
+
+        Parameters
+        ----------
+        table, values
+            Of the plan, and its sorted values.
+        words, margins
+            The words that were packed, and the margins of the rule; no margins if all are 0.
+        """
         assert self._plan.blocks is not None
         row_bits, at, skipped = self._plan.blocks.row_bits, 0, np.empty((SKIPPED, 2), np.int64)
         shift, low, mask = np.uint64(64 - table.key_bits), np.uint64(row_bits), np.uint64((1 << row_bits) - 1)
@@ -213,32 +251,34 @@ class _Joiner:
         plan = plan_join(words, self._width, self._limit, engine="compiled")
         if self._depth >= DEEPEST:
             plan = JoinPlan(plan.engine, None, plan.cost, "nested too deeply")
-        inside = _Joiner(words, self._width, rule, self._limit, plan, 1, None, self._depth + 1).run()
+        inside = Joiner(words, self._width, rule, self._limit, plan, 1, None, self._depth + 1).run()
         self._compiled.unite_all(forest, rows, rows[inside])
 
     def _join_lists(self) -> None:
         lists = list(pivot_lists(self._words, compiled=True, threads=self._threads))
 
         def join(rows: NDArray[np.int64]) -> float:
-            forest, plan = self._idle.get(), JoinPlan(self._plan.engine, None, 0.0, "a list is small")
+            forest = self._idle.get()
             try:
-                if not self._compiled.joined(forest, rows):
-                    rule = self._rule.of(rows)
-                    inside = _Joiner(self._words[rows], self._width, rule, self._limit, plan, 1, None).run()
-                    self._compiled.unite_all(forest, rows, rows[inside])
+                self.join_list(rows, forest)
             finally:
                 self._idle.put(forest)
             return float(len(rows)) ** 2
 
         run_all(join, lists, self._threads, sum(float(len(rows)) ** 2 for rows in lists), self._on_step)
 
+    def join_list(self, rows: NDArray[np.int64], forest: NDArray[np.int32]) -> None:
+        """Join in `forest` the rows of one list, ascending, by comparing each with each."""
+        if self._compiled.joined(forest, rows):
+            return
+        plan = JoinPlan(self._plan.engine, None, 0.0, "a list is small")
+        inside = Joiner(self._words[rows], self._width, self._rule.of(rows), self._limit, plan, 1, None).run()
+        self._compiled.unite_all(forest, rows, rows[inside])
+
     def _join_all(self) -> None:
         compiled: Any = loops("band_kernels")
-        # ordered by margin, the margins of columns that are looked at together are alike, and so are their radii
-        order = np.argsort(self._rule.margins, kind="stable")
-        rows, columns = padded_columns(self._words[order], compiled.STEP)
-        n, step, margins = len(rows), compiled.STEP, self._rule.margins[order]
-        largest = np.maximum.reduceat(margins, np.arange(0, n, step))
+        order, rows, columns, margins, largest = by_margin(self._words, self._rule)
+        n = len(rows)
         height = max(64, min(4096, 8 * BUDGET // n))
         local: SimpleQueue[NDArray[np.int32]] = SimpleQueue()
         made = [np.arange(n, dtype=np.int32) for _ in range(self._threads)]

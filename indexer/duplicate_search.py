@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from hashae.indexer.report import DedupReport
 from hashae.indexer.sources import absolute_path, is_below
 from hashae.indexer.summary import Progress
 
+if TYPE_CHECKING:
+    from hashae.indexer.cluster import Cluster
+
 
 def search_duplicates(
     parts: Parts,
@@ -33,6 +37,7 @@ def search_duplicates(
     policy: KeepPolicy | None,
     when: str,
     on_progress: Callable[[Progress], None] | None,
+    cluster: Cluster | None = None,
 ) -> DedupReport:
     """Find groups of images that show the same picture; see :meth:`hashae.indexer.collection.Collection.dedup`.
 
@@ -42,7 +47,7 @@ def search_duplicates(
         Of the collection.
     rulings
         What a person said of its pictures.
-    folder, radius, linkage, method, policy, on_progress
+    folder, radius, linkage, method, policy, on_progress, cluster
         As of the method.
     when
         Written into the report.
@@ -57,7 +62,7 @@ def search_duplicates(
     seen = chosen & ~plain
     rule = parts.rule(id_, encoder, len(whole), radius)
     crowding = None if rule.tau is None else parts.tables.crowding(table, on_progress)[seen]
-    find = partial(group_codes, rule=rule, linkage=linkage)
+    find = partial(group_codes, rule=rule, linkage=linkage, cluster=cluster)
     measured: list[Recall] = []
     groups, used = find(
         table.part(seen),

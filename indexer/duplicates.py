@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ from hashae.indexer.radius_rule import RadiusRule
 from hashae.indexer.report import ReportGroup
 from hashae.indexer.verdict import describe
 
+if TYPE_CHECKING:
+    from hashae.indexer.cluster import Cluster
+
 
 def group_codes(
     index: HashIndex,
@@ -32,6 +36,7 @@ def group_codes(
     method: str = "exact",
     on_progress: Callable[[str, int, int], None] | None = None,
     on_recall: Callable[[Recall], None] | None = None,
+    cluster: Cluster | None = None,
 ) -> tuple[list[CodeGroup], int]:
     """Find the groups, and the radius that was used: the median over the images if each has its own.
 
@@ -45,10 +50,17 @@ def group_codes(
         ``float32 (n,)`` in the order of the index; None with one radius for all.
     linkage, method, on_progress, on_recall
         As of :func:`hashae.indexer.groups.find_groups`.
+    cluster
+        Compares the codes; None does it here.
     """
     find = partial(
-        index.duplicates, linkage=linkage, method=method, on_progress=on_progress, on_recall=on_recall
-    )  # fmt: skip
+        index.duplicates,
+        linkage=linkage,
+        method=method,
+        on_progress=on_progress,
+        on_recall=on_recall,
+        cluster=cluster,
+    )
     if crowding is None:
         return find(rule.radius), rule.radius
     margins = rule.margins(crowding)

@@ -74,6 +74,7 @@ def find_groups(
     method: str = "exact",
     on_progress: Report | None = None,
     on_recall: Callable[[Recall], None] | None = None,
+    join: Callable[..., NDArray[np.int64]] = connected,
 ) -> list[CodeGroup]:
     """Group codes that lie within a radius of one another.
 
@@ -105,6 +106,8 @@ def find_groups(
         Called with the stage and how far it is.
     on_recall
         Called after an approximate search with the share of matching pairs that it joined, measured on a sample.
+    join
+        Finds the connected components, with the signature of :func:`hashae.indexer.components.connected`.
 
     Returns
     -------
@@ -142,7 +145,7 @@ def find_groups(
     def told(stage: str) -> Callable[[int, int], None] | None:
         return None if on_progress is None else lambda done, total: on_progress(stage, done, total)
 
-    root = connected(
+    root = join(
         codes, rule, threads=threads, engine=engine, method=method, on_step=told("compare"), on_recall=on_recall
     )
     label = cut(codes, weight, rule, root, linkage, engine=engine, on_step=told("group"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,6 +27,9 @@ from hashae.indexer.multi import MultiIndex
 from hashae.indexer.order import check_order
 from hashae.indexer.planner import Explanation
 from hashae.indexer.scan import check_ids, check_radius, check_threads
+
+if TYPE_CHECKING:
+    from hashae.indexer.cluster import Cluster
 
 WITHIN_METHODS = ("auto", "bands", "flips", "scan", "faiss")
 NEAREST_METHODS = ("auto", "bands", "scan", "faiss")
@@ -313,6 +316,7 @@ class HashIndex:
         method: str = "exact",
         on_progress: Callable[[str, int, int], None] | None = None,
         on_recall: Callable[[Recall], None] | None = None,
+        cluster: Cluster | None = None,
     ) -> list[CodeGroup]:
         """Group the codes that lie within `radius` of a common representative.
 
@@ -331,6 +335,8 @@ class HashIndex:
             Called with the stage, the work done and the work in all.
         on_recall
             Called with what an approximate search found, measured on a sample.
+        cluster
+            Compares the codes; the answer is the same.
         """
         ids, codes = self._rows()
         engine = "auto" if self._compiled is None else "compiled" if self._compiled else "numpy"
@@ -345,6 +351,7 @@ class HashIndex:
             method=method,
             on_progress=on_progress,
             on_recall=on_recall,
+            **_joined_on(cluster),
         )
 
     def explain(self, code: ArrayLike, *, radius: int | None = None, k: int | None = None) -> Explanation:
@@ -479,6 +486,15 @@ def _read_only(array: Array) -> Array:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def _joined_on(cluster: Cluster | None) -> dict[str, Any]:
+    """Return how components are found, as arguments of :func:`hashae.indexer.groups.find_groups`."""
+    if cluster is None:
+        return {}
+    from hashae.indexer.cluster.join import connected_on
+
+    return {"join": partial(connected_on, cluster)}
 
 
 def _checked_k(k: int) -> int:

@@ -43,10 +43,19 @@ def pivot_lists(words: Words, *, compiled: bool, threads: int = 1, seed: int = 0
     seed
         Of the draw of pivots.
     """
+    pivots, wanted = draw_pivots(words, seed)
+    yield from lists_of(nearest_pivots(words, pivots, wanted, compiled, threads), len(pivots))
+
+
+def draw_pivots(words: Words, seed: int = 0) -> tuple[Words, int]:
+    """Return pivots, and to the lists of how many of them each row goes."""
     n = len(words)
     count = min(n, max(1, round(LISTS * sqrt(n / BALANCE))))
-    pivots = words[np.sort(np.random.default_rng(seed).choice(n, count, replace=False))]
-    nearest = nearest_pivots(words, pivots, min(LISTS, count), compiled, threads)
+    return words[np.sort(np.random.default_rng(seed).choice(n, count, replace=False))], min(LISTS, count)
+
+
+def lists_of(nearest: NDArray[np.int32], count: int) -> Iterator[NDArray[np.int64]]:
+    """Yield the rows, ascending, of each of `count` pivots, from :func:`nearest_pivots`; two rows at least."""
     order = np.argsort(nearest, axis=None, kind="stable")
     ends = np.cumsum(np.bincount(nearest.ravel(), minlength=count))
     for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):

@@ -72,11 +72,12 @@ HOMES = {
     "starlette": ("hashae.serve",),
     "uvicorn": ("hashae.cli.serve",),
     "sqlalchemy": ("hashae.db", "hashae.indexer"),
+    "ray": ("hashae.indexer.cluster",),
     "alembic": ("hashae.db",),
 }
 """Library -> the only parts that may import it."""
 
-LATE = ("fastapi", "torch", "faiss", "onnxruntime", "sqlalchemy", "onnx", "sklearn", "matplotlib")
+LATE = ("fastapi", "torch", "faiss", "onnxruntime", "sqlalchemy", "onnx", "sklearn", "matplotlib", "ray")
 """What `hashae --help` must not load: each takes longer to import than the help may take."""
 
 

@@ -1,0 +1,73 @@
+"""``--ray`` at the command line, and what is said without Ray or without a cluster."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from hashae.cli.main import cli
+from hashae.errors import ConfigError, MissingDependency
+from hashae.indexer.cluster import Cluster
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+def test_without_ray_it_is_told_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingDependency) as refused:
+        Cluster()
+    assert str(refused.value) == (
+        "work on a Ray cluster needs libraries that are not installed; run: pip install 'hashae[ray]'"
+    )
+
+
+def test_a_folder_is_no_address(tmp_path):
+    done = run("dedup", "--ray", tmp_path)
+    assert done.exit_code == 2
+    assert f"{tmp_path} is a folder; write --ray=local {tmp_path}, or --ray=HOST:PORT" in done.stderr.replace("\n", " ")
+
+
+def test_across_folders_it_is_refused(tmp_path):
+    done = run("dedup", tmp_path, "--against", tmp_path, "--ray")
+    assert done.exit_code == 2
+    assert "it takes no" in done.stderr
+
+
+def test_a_client_address_is_refused(monkeypatch):
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(ConfigError, match="run hashae on a node of the cluster, with --ray=auto"):
+        Cluster("ray://somewhere:10001")
+
+
+def test_no_cluster_at_an_address_is_one_sentence(monkeypatch):
+    import ray
+
+    def nobody(**settings):
+        raise ConnectionError(f"nobody\nat {settings['address']}")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", nobody)
+    with pytest.raises(ConfigError, match=r"no Ray cluster answers at auto \(nobody at auto\); expected auto or HOST"):
+        Cluster("auto")
+
+
+@pytest.mark.usefixtures("cluster")
+def test_dedup_on_a_cluster_prints_the_report_of_one_process(picture_folder, tmp_path):
+    (picture_folder / "copy.png").write_bytes(next(picture_folder.rglob("*.png")).read_bytes())
+    one = run("dedup", picture_folder, "--db", tmp_path / "one.db", "--json", "--no-calibrate")
+    assert one.exit_code == 0, one.output
+    two = run("dedup", "--ray", "--db", tmp_path / "one.db", "--json", "--no-calibrate")
+    assert two.exit_code == 0, two.output
+    first, second = json.loads(one.stdout), json.loads(two.stdout)
+    assert first["groups"] == second["groups"]
+    assert len(first["groups"]) == 1
+    told = run("dedup", "--ray", "--db", tmp_path / "one.db", "--no-calibrate")
+    assert "Ray cluster at local: 2 cores" in told.stderr
+    assert "hint: 37 codes; below 10,000,000 one process is faster" in told.stderr
