@@ -10,6 +10,7 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
+WORKERS ?= 2
 export PHOTOS
 
 BIN := .venv/bin
@@ -46,8 +47,9 @@ demo: .venv/demo.stamp
 	@BIN=$(BIN) sh benchmarks/demo.sh
 
 # -P keeps the folders indexer/, db/ and cli/ of this checkout off the import path: tests see what a user sees.
+# Two processes of tests, each file in one of them; WORKERS=0 runs all in one, for a debugger.
 test: .venv/dev.stamp
-	$(BIN)/python -P -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -P -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 # The short forms are part of `make test`; the long ones take some minutes.
 test-faults: .venv/dev.stamp

@@ -7,9 +7,10 @@ import signal
 import sys
 
 # Both have to be set before numpy or torch start their thread pools. Two threads are as fast for inputs of this size,
-# and a test run does not push the neighbours aside.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "2")
+# and a test run does not push the neighbours aside. One each where pytest-xdist runs tests side by side.
+THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
+os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
+os.environ.setdefault("OPENBLAS_NUM_THREADS", str(THREADS))
 
 from pathlib import Path
 
@@ -32,10 +33,10 @@ PICTURE_SIZE = (96, 72)
 
 @pytest.fixture(autouse=True)
 def few_torch_threads():
-    """Hold torch to two threads in tests that load it, and load it in no other."""
+    """Hold torch to its share of threads in tests that load it, and load it in no other."""
     torch = sys.modules.get("torch")
-    if torch is not None and torch.get_num_threads() > 2:
-        torch.set_num_threads(2)
+    if torch is not None and torch.get_num_threads() > THREADS:
+        torch.set_num_threads(THREADS)
 
 
 @pytest.fixture
