@@ -248,16 +248,16 @@ def long_runs(values: NDArray[np.uint64], key_bits: int) -> list[tuple[int, int]
 
 
 def in_first_table(
-    words: Words, a: NDArray[np.int64], b: NDArray[np.int64], plan: BlockPlan, table: Table
+    words: Words, a: NDArray[np.int64], b: NDArray[np.int64], masks: NDArray[np.uint64], table: Table
 ) -> NDArray[np.bool_]:
     """Tell for each pair whether this is the first table in which its rows meet, so that it can be reported once.
 
-    It is if the first blocks in which they agree are those of the key.
+    It is if the first blocks in which they agree are those of the key; `masks` are those of :meth:`BlockPlan.masks`.
     """
     differ = words[a] ^ words[b]
     upto = int(np.flatnonzero(table.chosen)[-1]) + 1
     first = np.ones(len(a), np.bool_)
-    for mask, chosen in zip(plan.masks(words.shape[1])[:upto], table.chosen[:upto], strict=True):
+    for mask, chosen in zip(masks[:upto], table.chosen[:upto], strict=True):
         first &= ~(differ & mask).any(axis=1) == chosen
     return first
 

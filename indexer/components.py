@@ -99,13 +99,17 @@ def _unite_pairs(
     on_step: Report | None,
 ) -> NDArray[np.int64]:
     """Return the root of each row, joining the pairs of each list of rows; None stands for all of them."""
-    parent = np.arange(len(codes))
+    parent, own = np.arange(len(codes)), rule.margins.any()  # without margins, all within the limit are linked
     for rows in lists:
         part = codes if rows is None else codes[rows]
-        for a, b, distance in near_pairs(part, limit, engine=engine, threads=threads, on_step=on_step):
+        # Joining what is joined already costs less than telling whether a pair has come before.
+        found = near_pairs(part, limit, engine=engine, threads=threads, repeats=True, on_step=on_step)
+        for a, b, distance in found:
             left, right = (a, b) if rows is None else (rows[a], rows[b])
-            linked = rule.linked(left, right, distance)
-            unite(parent, left[linked], right[linked])
+            if own:
+                linked = rule.linked(left, right, distance)
+                left, right = left[linked], right[linked]
+            unite(parent, left, right)
     return roots(parent, np.arange(len(codes)))
 
 
@@ -121,6 +125,9 @@ def roots(parent: NDArray[np.int64], nodes: NDArray[np.int64]) -> NDArray[np.int
 
 def unite(parent: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64]) -> None:
     """Join the sets of each pair; a root is always the smallest node of its set, whatever the order of pairs."""
+    a, b = parent[a], parent[b]
+    apart = a != b  # most pairs of a dense cluster are joined already, and known by one look
+    a, b = a[apart], b[apart]
     while len(a):
         a, b = roots(parent, a), roots(parent, b)
         apart = a != b

@@ -35,6 +35,7 @@ def near_pairs(
     border: int = 0,
     engine: str = "auto",
     threads: int = 1,
+    repeats: bool = False,
     on_step: Report | None = None,
 ) -> Iterator[Pairs]:
     """Yield all pairs of rows at most `limit` bits apart, each once, in bounded blocks.
@@ -51,6 +52,8 @@ def near_pairs(
         See :func:`hashae.indexer.pair_plan.plan_join`.
     threads
         Where FAISS compares everything; the other ways use one.
+    repeats
+        A pair may come more than once: numpy then saves telling whether it has come before.
     on_step
         Told how far the search is.
 
@@ -63,7 +66,7 @@ def near_pairs(
     words = as_rows(codes)
     plan = plan_join(words, codes.shape[1], limit, border=border, engine=engine)
     if plan.engine != "faiss":
-        yield from _pairs_of(words, codes.shape[1], limit, plan, border, 0, on_step)
+        yield from _pairs_of(words, codes.shape[1], limit, plan, border, 0, on_step, repeats=repeats)
     elif border:
         yield from _faiss_across(codes, limit, border, threads, on_step)
     else:
@@ -71,7 +74,15 @@ def near_pairs(
 
 
 def _pairs_of(
-    words: Words, width: int, limit: int, plan: JoinPlan, border: int, depth: int, on_step: Report | None = None
+    words: Words,
+    width: int,
+    limit: int,
+    plan: JoinPlan,
+    border: int,
+    depth: int,
+    on_step: Report | None = None,
+    *,
+    repeats: bool = False,
 ) -> Iterator[Pairs]:
     compiled = loops("pair_kernels") if plan.engine == "compiled" else None
     if plan.blocks is None:
@@ -88,12 +99,12 @@ def _pairs_of(
         if compiled:
             yield from _runs_compiled(compiled, values, seen, limit, border, plan.blocks, table, masks, long)
         else:
-            yield from _runs(values, seen, limit, border, plan.blocks, table, long)
+            found = _runs(values, seen, limit, border, plan.blocks, table, long)
+            yield from found if repeats else _first_only(found, seen, masks, table)
         for start, end in long:
             rows = np.sort(values[start:end] & np.uint64((1 << plan.blocks.row_bits) - 1)).astype(np.int64)
-            for a, b, distance in _pairs_inside(words[rows], width, limit, plan.engine, rows, border, depth):
-                first = in_first_table(seen, a, b, plan.blocks, table)
-                yield a[first], b[first], distance[first]
+            found = _pairs_inside(words[rows], width, limit, plan.engine, rows, border, depth)
+            yield from found if repeats else _first_only(found, seen, masks, table)
         if on_step:
             on_step(number, len(plan.blocks.tables))
 
@@ -117,14 +128,36 @@ def _runs(
 ) -> Iterator[Pairs]:
     """Yield the pairs of one sorted table; put runs that are too long into `long`."""
     long += long_runs(values, table.key_bits)
-    for left, right in run_pairs(values, table.key_bits, plan.row_bits, limit, long):
+    for left, right in _gathered(run_pairs(values, table.key_bits, plan.row_bits, limit, long)):
         distance = np.bitwise_count(words[left] ^ words[right]).sum(axis=1, dtype=np.int32)
         near = distance <= limit
         if border:
             near &= (left < border) != (right < border)
-        a, b, distance = left[near], right[near], distance[near]
-        first = in_first_table(words, a, b, plan, table)
-        yield np.minimum(a, b)[first], np.maximum(a, b)[first], distance[first]
+        a, b = left[near], right[near]
+        yield np.minimum(a, b), np.maximum(a, b), distance[near]
+
+
+def _gathered(
+    pairs: Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]],
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Put small arrays of pairs together: what follows costs as much for ten as for a thousand."""
+    waiting: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    count = 0
+    for left, right in pairs:
+        waiting.append((left, right))
+        count += len(left)
+        if count >= ROOM:
+            yield np.concatenate([pair[0] for pair in waiting]), np.concatenate([pair[1] for pair in waiting])
+            waiting, count = [], 0
+    if waiting:
+        yield np.concatenate([pair[0] for pair in waiting]), np.concatenate([pair[1] for pair in waiting])
+
+
+def _first_only(pairs: Iterator[Pairs], words: Words, masks: Words, table: Table) -> Iterator[Pairs]:
+    """Leave those out that an earlier table has too."""
+    for a, b, distance in pairs:
+        first = in_first_table(words, a, b, masks, table)
+        yield a[first], b[first], distance[first]
 
 
 def _runs_compiled(
