@@ -1,4 +1,4 @@
-"""``hashae serve``: the page and the API over one collection."""
+"""``hashae serve``: the page and the API over one collection or several."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hashae.cli.options import collection_path, db_option, default_workers
+from hashae.cli.options import collection_path, default_workers
 
 
 @click.command()
@@ -39,7 +39,13 @@ from hashae.cli.options import collection_path, db_option, default_workers
     help="Largest picture that is taken, in MiB.",
 )
 @click.option("--open/--no-open", "opens", default=False, help="Open the page in a browser.")
-@db_option
+@click.option(
+    "--db",
+    "files",
+    type=click.Path(dir_okay=False, readable=False, path_type=Path),
+    multiple=True,
+    help="Collection file; can be repeated to serve several.  [env var: HASHAE_DB; default: in the user's data folder]",
+)
 def serve(
     host: str,
     port: int,
@@ -47,7 +53,7 @@ def serve(
     allow_hosts: tuple[str, ...],
     max_upload: int,
     opens: bool,
-    db: Path | None,
+    files: tuple[Path, ...],
 ) -> None:
     """Search, review duplicates and look into a collection in a browser; the same as JSON for programs.
 
@@ -58,6 +64,7 @@ def serve(
     Examples:
       hashae serve --open
       hashae serve --port 9000 --db photos.db
+      hashae serve --db photos.db --db scans.db
       hashae serve --host 0.0.0.0 --allow-host nas.local
     """
     from hashae.cli.output import say
@@ -73,9 +80,11 @@ def serve(
 
     if wants_token is False and not is_loopback(host):
         raise click.UsageError(f"{host} can be reached from other machines: it is not served without a token")
+    first, *others = files or (collection_path(_from_environment()),)
     listener = _listen(host, port)
     settings = ServeSettings(
-        collection=collection_path(db),
+        collection=first,
+        others=tuple(others),
         host=host,
         port=listener.getsockname()[1],
         token=_token() if wants_token or not is_loopback(host) else "",
@@ -85,7 +94,8 @@ def serve(
     )
     with listener:
         app = create_app(settings)
-        app.state.desk.warm()
+        for desk in app.state.desks:
+            desk.warm()
         say(f"{settings.url}  (stop with Ctrl+C)")
         if not is_loopback(host):
             say("note: this is plain HTTP; whoever can listen in on the network sees pictures and token")
@@ -125,6 +135,13 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise ConfigError(f"{host}:{port} cannot be listened on ({error.strerror or error}); try --port 0") from error
     return listener
+
+
+def _from_environment() -> Path | None:
+    import os
+
+    named = os.environ.get("HASHAE_DB")
+    return Path(named) if named else None
 
 
 def _token() -> str:

@@ -48,7 +48,8 @@ class Client:
     Parameters
     ----------
     url
-        Its address, for example ``http://127.0.0.1:8765``.
+        Its address, for example ``http://127.0.0.1:8765``; of one of several collections, with its name:
+        ``http://127.0.0.1:8765/c/photos``.
     token
         Access token, if the server asks for one.
     timeout
@@ -119,6 +120,15 @@ class Client:
     def stats(self) -> dict[str, Any]:
         """Return counts and sizes of the collection."""
         return self._json("GET", "/stats")
+
+    def collections(self) -> list[dict[str, Any]]:
+        """Return the collections of the server: ``name``, ``file``, ``images``, and the ``base`` of their paths.
+
+        The address of this client has to be that of the server itself.
+        """
+        found = self._json("GET", "/collections")
+        listed: list[dict[str, Any]] = found["collections"]
+        return listed
 
     def health(self) -> dict[str, Any]:
         """Return what the codes of the collection are worth."""

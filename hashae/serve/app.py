@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -14,50 +15,48 @@ from starlette.exceptions import HTTPException
 
 import hashae
 from hashae.errors import CollectionError, HashaeError, ImageError, UnknownName
-from hashae.serve import api, api_changes, assets, pages
+from hashae.serve import api, api_changes, assets, pages, server
 from hashae.serve.desk import Desk
 from hashae.serve.guard import Guard
-from hashae.serve.metrics import CONTENT_TYPE
+from hashae.serve.metrics import Metrics
 from hashae.serve.settings import ServeSettings
 from hashae.serve.text import AsciiJson, shown
 
 DESCRIPTION = (
     "Duplicates and look-alikes by learned binary codes. Requests that change something show the text of "
     "/api/v1/session in the header X-Hashae-Session; where the server asks for an access token, every request shows it "
-    "as a bearer."
+    "as a bearer. Where several collections are served, each has all this below /c/NAME, see /api/v1/collections."
 )
 
 
 def create_app(settings: ServeSettings) -> FastAPI:
-    """Return the application over one collection, which is open until the application ends.
+    """Return the application over one collection or several, which are open until the application ends.
 
     Parameters
     ----------
     settings
         Of the server.
 
+    Returns
+    -------
+    the application; ``state.desks`` are what it works with, in the order of the collections
+
     Raises
     ------
     CollectionError
-        If the collection cannot be opened.
+        If a collection cannot be opened.
     """
-    desk = Desk(settings)
+    desks = _open(settings)
+    metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
-        desk.close()
+        for desk in desks.values():
+            desk.close()
 
-    app = FastAPI(
-        title="hashae",
-        version=hashae.__version__,
-        description=DESCRIPTION,
-        openapi_url="/api/v1/openapi.json",
-        docs_url=None,  # those pages load scripts from another host
-        redoc_url=None,
-        lifespan=lifespan,
-    )
-    app.state.desk = desk
+    app = _empty(lifespan=lifespan)
+    app.state.desks = list(desks.values())
 
     @app.middleware("http")
     async def measure(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -67,32 +66,57 @@ def create_app(settings: ServeSettings) -> FastAPI:
             status = response.status_code
         finally:
             route = getattr(request.scope.get("route"), "path", "other")
-            desk.metrics.count(request.method, route, status, perf_counter() - start)
+            metrics.count(request.method, route, status, perf_counter() - start)
         return response
 
-    @app.get("/healthz", tags=["server"], summary="Is the server there, and can it read its collection?")
-    def healthz() -> Response:
-        desk.served.generation()
-        return AsciiJson({"status": "ok", "version": hashae.__version__})
-
-    @app.get("/metrics", tags=["server"], summary="Numbers for Prometheus")
-    def metrics() -> Response:
-        stats = desk.stats()
-        gauges = {
-            "hashae_images": ("Images of the collection.", float(stats["images"])),
-            "hashae_failures": ("Files that cannot be used.", float(len(stats["failures"]))),
-            "hashae_generation": ("Changes of the collection so far.", float(stats["generation"])),
-        }
-        return Response(desk.metrics.text(gauges), media_type=CONTENT_TYPE)
-
-    _handle_errors(app)
-    app.include_router(api.make_router(desk))
-    app.include_router(api_changes.make_router(desk))
-    app.include_router(pages.make_router(desk, app))
+    bases = {name: "" if len(desks) == 1 else f"/c/{name}" for name in desks}
+    app.include_router(server.make_router(desks, bases, metrics))
     app.include_router(assets.make_router())
+    if len(desks) == 1:
+        _add_collection(app, *desks.values(), base="", bases=bases)
+    else:
+        app.include_router(pages.make_overview(desks, bases))
+        for name, desk in desks.items():
+            part = _empty()
+            _add_collection(part, desk, base=bases[name], bases=bases)
+            app.mount(bases[name], part)
     pages.load_templates()
     app.add_middleware(Guard, settings=settings)
     return app
+
+
+def _open(settings: ServeSettings) -> dict[str, Desk]:
+    """Open all collections, or none."""
+    desks: dict[str, Desk] = {}
+    try:
+        for name, path in settings.names.items():
+            desks[name] = Desk(replace(settings, collection=path, others=()))
+    except BaseException:
+        for desk in desks.values():
+            desk.close()
+        raise
+    return desks
+
+
+def _empty(**more: Any) -> FastAPI:
+    """Return an application without routes."""
+    app = FastAPI(
+        title="hashae",
+        version=hashae.__version__,
+        description=DESCRIPTION,
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,  # those pages load scripts from another host
+        redoc_url=None,
+        **more,
+    )
+    _handle_errors(app)
+    return app
+
+
+def _add_collection(app: FastAPI, desk: Desk, *, base: str, bases: dict[str, str]) -> None:
+    app.include_router(api.make_router(desk))
+    app.include_router(api_changes.make_router(desk))
+    app.include_router(pages.make_router(desk, app, base=base, bases=bases))
 
 
 def _handle_errors(app: FastAPI) -> None:
@@ -107,8 +131,9 @@ def _handle_errors(app: FastAPI) -> None:
         else:
             status = 422
         message = shown(" ".join(str(error).split()))
-        if status == 404 and not request.url.path.startswith("/api/"):
-            return HTMLResponse(pages.not_found(UnknownName(message)), status_code=404)
+        base = request.scope.get("root_path", "")
+        if status == 404 and not request.url.path.removeprefix(base).startswith("/api/"):
+            return HTMLResponse(pages.not_found(UnknownName(message), base), status_code=404)
         return AsciiJson({"detail": message}, status_code=status)
 
     @app.exception_handler(RequestValidationError)

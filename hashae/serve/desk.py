@@ -14,7 +14,6 @@ from hashae.indexer.projection import project
 from hashae.indexer.served import ServedCollection
 from hashae.indexer.summary import Progress
 from hashae.serve.jobs import Jobs
-from hashae.serve.metrics import Metrics
 from hashae.serve.pictures import Thumbnails
 from hashae.serve.review import Review
 from hashae.serve.settings import ServeSettings
@@ -44,7 +43,6 @@ class Desk:
         self.thumbnails = Thumbnails(self.served, decoders=settings.threads)
         self.review = Review(self.served)
         self.jobs = Jobs()
-        self.metrics = Metrics()
         self._lock = Lock()
         self._kept: dict[str, tuple[int, Any]] = {}
 

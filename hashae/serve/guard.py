@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import ipaddress
 import json
+import re
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -22,6 +23,9 @@ OPEN = frozenset({"/healthz"})
 SAFE = frozenset({"GET", "HEAD"})
 READING = frozenset({"/api/v1/query", "/api/v1/codes/look-up"})
 """Paths that only read although they are posted to: programs need no session for them."""
+
+ONE_OF_SEVERAL = re.compile(r"\A/c/[^/]+(?=/)")
+"""What comes before the path where several collections are served."""
 
 POLICY = "; ".join(
     (
@@ -123,7 +127,8 @@ class Guard:
         """Check a request with a body: it comes from a page of ours, or only reads, and is not too long."""
         from_page = any(name in headers for name in ("sec-fetch-site", "origin", "cookie"))
         session = headers.get(SESSION_HEADER, "")
-        if (path not in READING or from_page) and not _equal(session, self._settings.session):
+        reads = ONE_OF_SEVERAL.sub("", path) in READING
+        if (not reads or from_page) and not _equal(session, self._settings.session):
             return 403, f"the header {SESSION_HEADER} is missing or old; load the page again, or see /api/v1/session"
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit() and len(length) < 20):

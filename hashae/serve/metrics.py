@@ -43,11 +43,20 @@ class Metrics:
                 if seconds <= bound:
                     self._buckets[route, bound] += 1
 
-    def text(self, gauges: Mapping[str, tuple[str, float]]) -> str:
-        """Return all numbers; `gauges` are name -> (meaning, value) of this moment."""
+    def text(self, gauges: Mapping[str, tuple[str, Mapping[str, float]]]) -> str:
+        """Return all numbers.
+
+        Parameters
+        ----------
+        gauges
+            Of this moment: name -> (meaning, value of each collection); a single collection has no name.
+        """
         lines: list[str] = []
-        for name, (meaning, value) in gauges.items():
-            lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge", f"{name} {value:g}"]
+        for name, (meaning, values) in gauges.items():
+            lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge"]
+            for collection, value in values.items():
+                label = f'{{collection="{_escaped(collection)}"}}' if collection else ""
+                lines.append(f"{name}{label} {value:.15g}")
         with self._lock:
             lines += ["# HELP hashae_requests_total Requests answered.", "# TYPE hashae_requests_total counter"]
             for (method, route, status), count in sorted(self._requests.items()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any
 
@@ -57,8 +58,34 @@ def load_templates() -> None:
         _environment().get_template(name)
 
 
-def make_router(desk: Desk, app: FastAPI) -> APIRouter:
-    """Return the routes of the pages.
+def make_overview(desks: Mapping[str, Desk], bases: Mapping[str, str]) -> APIRouter:
+    """Return the first page of a server of several collections: which there are.
+
+    Parameters
+    ----------
+    desks
+        Name of each collection -> what the server works with.
+    bases
+        Name -> what stands before its paths.
+    """
+    router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+
+    @router.get("/")
+    def overview() -> HTMLResponse:
+        listed = []
+        for name, desk in desks.items():
+            ids = desk.some_images(4, 0) if desk.collection.has_encoder else []
+            path = os.fspath(desk.collection.path)
+            some = list(desk.served.images(ids).values())
+            listed.append({"base": bases[name], "path": path, "stats": desk.stats(), "some": some})
+        text = _environment().get_template("overview.html.j2").render(collections=listed)
+        return HTMLResponse(text.encode("utf-8", "backslashreplace"))
+
+    return router
+
+
+def make_router(desk: Desk, app: FastAPI, *, base: str, bases: Mapping[str, str]) -> APIRouter:
+    """Return the routes of the pages of one collection.
 
     Parameters
     ----------
@@ -66,12 +93,17 @@ def make_router(desk: Desk, app: FastAPI) -> APIRouter:
         What the server works with.
     app
         Whose API is described.
+    base
+        What stands before the paths of this collection; empty for the only one.
+    bases
+        Name of each collection of the server -> what stands before its paths.
     """
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
     def page(template: str, here: str, **values: Any) -> HTMLResponse:
         name = os.path.basename(str(desk.collection.path))
         common = {"here": here, "session": desk.settings.session, "collection": shown(name), "stats": desk.stats()}
+        common |= {"base": base, "bases": bases}
         text = _environment().get_template(template).render(**common, **values)
         return HTMLResponse(text.encode("utf-8", "backslashreplace"))
 
@@ -160,7 +192,8 @@ def make_router(desk: Desk, app: FastAPI) -> APIRouter:
             for path, methods in app.openapi()["paths"].items()
             for method, operation in methods.items()
         ]
-        return page("api.html.j2", "/api", routes=routes, protected=bool(desk.settings.token))
+        address = desk.settings.url.partition("?")[0].rstrip("/") + base
+        return page("api.html.j2", "/api", routes=routes, protected=bool(desk.settings.token), address=address)
 
     return router
 
@@ -172,6 +205,6 @@ def _start_radius(desk: Desk, calibration: Any) -> int:
     return desk.served.encoder()[1].info.radius if desk.collection.has_encoder else 0
 
 
-def not_found(error: UnknownName) -> str:
-    """Return a page that says what is not there."""
-    return _environment().get_template("missing.html.j2").render(message=shown(str(error)))
+def not_found(error: UnknownName, base: str) -> str:
+    """Return a page that says what is not there; `base` stands before the paths of the collection."""
+    return _environment().get_template("missing.html.j2").render(message=shown(str(error)), base=base)

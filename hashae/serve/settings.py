@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import secrets
 import socket
 from dataclasses import dataclass, field
@@ -15,12 +16,14 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class ServeSettings:
-    """How a collection is served.
+    """How a collection, or several, are served.
 
     Attributes
     ----------
     collection
         Collection file; it must exist.
+    others
+        More of them. A server of several has each below ``/c/NAME``, see :attr:`names`.
     host, port
         Address to listen on. Other than loopback needs an access token.
     token
@@ -37,7 +40,7 @@ class ServeSettings:
     Raises
     ------
     ConfigError
-        If the address is not loopback and there is no token, or the token is short.
+        If the address is not loopback and there is no token, or the token is short, or a collection is named twice.
     """
 
     collection: Path
@@ -50,12 +53,40 @@ class ServeSettings:
     max_seconds: float = 30.0
     threads: int = 2
     session: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+    others: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.token and not is_loopback(self.host):
             raise ConfigError(f"{self.host} can be reached from other machines; an access token is needed")
         if self.token and len(self.token) < 16:
             raise ConfigError(f"the access token has {len(self.token)} characters; expected 16 or more")
+        files = [path.resolve() for path in self.collections]
+        for path in files:
+            if files.count(path) > 1:
+                raise ConfigError(f"{path} is named twice; name each collection once")
+
+    @property
+    def collections(self) -> tuple[Path, ...]:
+        """All collection files."""
+        return (self.collection, *self.others)
+
+    @property
+    def names(self) -> dict[str, Path]:
+        """Name of each collection in addresses, made from that of its file: ASCII letters and digits, all different.
+
+        Examples
+        --------
+        >>> list(ServeSettings(Path("a/My Photos.db"), others=(Path("b/my photos.db"), Path("émoi.db"))).names)
+        ['my-photos', 'my-photos-2', 'moi']
+        """
+        found: dict[str, Path] = {}
+        for path in self.collections:
+            stem = re.sub("[^a-z0-9]+", "-", path.stem.lower()).strip("-") or "collection"
+            name, number = stem, 2
+            while name in found:
+                name, number = f"{stem}-{number}", number + 1
+            found[name] = path
+        return found
 
     @property
     def host_names(self) -> frozenset[str]:

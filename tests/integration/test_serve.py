@@ -429,7 +429,7 @@ def test_many_ask_while_the_collection_changes(client, pictures, fill):
 def test_metrics_are_escaped():
     metrics = Metrics()
     metrics.count("GET", 'a"b\\c', 200, 0.02)
-    text = metrics.text({"g": ("A gauge.", 2.5)})
+    text = metrics.text({"g": ("A gauge.", {"": 2.5})})
     assert "g 2.5\n" in text
     assert 'route="a\\"b\\\\c",le="0.025"} 1' in text
     assert 'le="0.01"} 0' in text
@@ -554,3 +554,6 @@ def test_the_command_refuses_what_it_cannot_serve(cli, tmp_path, collection_file
     done = cli("serve", "--db", collection_file, "--host", "0.0.0.0", "--no-token")
     assert done.status == 2
     assert "not served without a token" in done.err
+    done = cli("serve", "--db", collection_file, "--db", collection_file, "--port", "0")
+    assert done.status == 1
+    assert "named twice" in done.err

@@ -2,13 +2,15 @@
 "use strict";
 
 const session = document.querySelector('meta[name="hashae-session"]').content;
+// What stands before all paths of this collection, if the server has several.
+const base = document.querySelector('meta[name="hashae-base"]').content;
 
 // Sends a request and returns its JSON; what the server refuses becomes an error with its sentence.
 async function call(path, options = {}) {
   const settings = { ...options, headers: { "X-Hashae-Session": session, ...(options.headers || {}) } };
   let answer;
   try {
-    answer = await fetch(path, settings);
+    answer = await fetch(base + path, settings);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Error("The server does not answer. Is hashae serve still running?");
@@ -73,7 +75,7 @@ function bytes(size) {
 function many(count, one, more) { return `${count.toLocaleString("en")} ${count === 1 ? one : more || `${one}s`}`; }
 
 function thumb(image, side) {
-  return `/api/v1/images/${image.id}/thumbnail?side=${side}&v=${(image.content || "").slice(0, 12)}`;
+  return `${base}/api/v1/images/${image.id}/thumbnail?side=${side}&v=${(image.content || "").slice(0, 12)}`;
 }
 
 let toastTimer = 0;

@@ -11,7 +11,7 @@ const Compare = (() => {
     pair = [a, b];
     zoom = 1; shift = [0, 0];
     at("compare-title").textContent = `${baseName(a.path)} and ${baseName(b.path)}`;
-    at("compare-why").href = `/why?a=${a.id}&b=${b.id}`;
+    at("compare-why").href = `${base}/why?a=${a.id}&b=${b.id}`;
     if (!at("compare-dialog").open) at("compare-dialog").showModal();
     draw();
   }

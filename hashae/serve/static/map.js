@@ -7,7 +7,7 @@
   const GRID = 256;  // cells along each side, to find the point under the pointer
 
   async function load() {
-    const answer = await fetch("/api/v1/map");
+    const answer = await fetch(`${base}/api/v1/map`);
     if (!answer.ok) throw new Error((await answer.json()).detail);
     const data = new DataView(await answer.arrayBuffer());
     count = data.byteLength / 8;
@@ -90,8 +90,8 @@
     canvas.style.cursor = found < 0 ? "grab" : "pointer";
     hover.hidden = found < 0;
     if (found >= 0) {
-      hover.href = `/?image=${ids[found]}`;
-      hover.querySelector("img").src = `/api/v1/images/${ids[found]}/thumbnail?side=192`;
+      hover.href = `${base}/?image=${ids[found]}`;
+      hover.querySelector("img").src = `${base}/api/v1/images/${ids[found]}/thumbnail?side=192`;
       hover.style.left = `${Math.min(event.offsetX + 14, width - 150)}px`;
       hover.style.top = `${Math.min(event.offsetY + 14, height - 150)}px`;
     }
@@ -100,7 +100,7 @@
     const clicked = drag && !drag.moved;
     drag = null;
     const found = clicked && count ? nearest(event.offsetX, event.offsetY) : -1;
-    if (found >= 0) location.href = `/?image=${ids[found]}`;
+    if (found >= 0) location.href = `${base}/?image=${ids[found]}`;
   });
   canvas.addEventListener("pointerleave", () => { hover.hidden = true; });
   function middle(factor) { const { width, height } = side(); zoomAt(factor, width / 2, height / 2); }

@@ -58,14 +58,14 @@
     if (!file.type.startsWith("image/") && file.type !== "") { toast("That is no picture.", true); return; }
     asked = { file };
     show(file, file.name ? shown(file.name) : "Pasted picture");
-    history.replaceState(null, "", "/");
+    history.replaceState(null, "", `${base}/`);
     go();
   }
 
   function askImage(id, name, push = true) {
     asked = { id };
-    show(`/api/v1/images/${id}/thumbnail?side=384`, baseName(name));
-    if (push) history.pushState({ id, name }, "", `/?image=${id}`);
+    show(`${base}/api/v1/images/${id}/thumbnail?side=384`, baseName(name));
+    if (push) history.pushState({ id, name }, "", `${base}/?image=${id}`);
     scrollTo({ top: 0, behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
     go();
   }
@@ -126,7 +126,7 @@
         make("span", { class: "tile-name" }, make("bdi", { text: match.name })),
         make("span", { class: "badge", text: label + promised })),
       make("p", { class: "tile-facts soft small", text: `${match.width} × ${match.height} · ${bytes(match.size)}` }),
-      asked.id ? make("a", { class: "small", href: `/why?a=${asked.id}&b=${match.id}`, text: "Why?" , "aria-label": `Why does ${match.name} match?` }) : null);
+      asked.id ? make("a", { class: "small", href: `${base}/why?a=${asked.id}&b=${match.id}`, text: "Why?" , "aria-label": `Why does ${match.name} match?` }) : null);
   }
 
   answers.addEventListener("click", (event) => {

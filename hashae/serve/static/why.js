@@ -15,7 +15,7 @@
     const decoder = found.decoder;
     for (const [side, image] of found.images.entries()) {
       if (!decoder) continue;
-      at(`decoded-${side}`).src = `/api/v1/codes/${image.code}/decoded.png`;
+      at(`decoded-${side}`).src = `${base}/api/v1/codes/${image.code}/decoded.png`;
       at(`explained-${side}`).textContent = `shows ${percent(decoder.explained[side])} of what is there`;
     }
     const note = at("little");
@@ -54,7 +54,7 @@
       choose(found, buttons, now + step);
     });
     if (found.decoder) {
-      at("flip-before").src = `/api/v1/codes/${found.images[0].code}/decoded.png`;
+      at("flip-before").src = `${base}/api/v1/codes/${found.images[0].code}/decoded.png`;
       const most = Math.max(...found.decoder.moved), mean = found.decoder.moved.reduce((a, b) => a + b, 0) / found.bits;
       at("most").textContent = `One bit moves the decoded picture by ${mean.toFixed(1)} of 255 levels on average, at most by ${most.toFixed(1)}.`;
     }
@@ -68,7 +68,7 @@
     const sure = found.images.map((image) => percent(image.sureness[bit])).join(" and ");
     let text = `Bit ${bit} ${differs ? "differs" : "is the same"}; the encoder was ${sure} sure of it.`;
     if (found.decoder) {
-      at("flip-after").src = `/api/v1/codes/${found.images[0].code}/decoded.png?flip=${bit}`;
+      at("flip-after").src = `${base}/api/v1/codes/${found.images[0].code}/decoded.png?flip=${bit}`;
       text += ` Flipping it moves the decoded picture by ${found.decoder.moved[bit].toFixed(1)} of 255 levels.`;
     }
     at("flip-text").textContent = text;
