@@ -82,17 +82,17 @@ def serve(
         raise click.UsageError(f"{host} can be reached from other machines: it is not served without a token")
     first, *others = files or (collection_path(_from_environment()),)
     listener = _listen(host, port)
-    settings = ServeSettings(
-        collection=first,
-        others=tuple(others),
-        host=host,
-        port=listener.getsockname()[1],
-        token=_token() if wants_token or not is_loopback(host) else "",
-        allow_hosts=allow_hosts,
-        max_bytes=max_upload * MIB,
-        threads=default_workers(),
-    )
     with listener:
+        settings = ServeSettings(
+            collection=first,
+            others=tuple(others),
+            host=host,
+            port=listener.getsockname()[1],
+            token=_token() if wants_token or not is_loopback(host) else "",
+            allow_hosts=allow_hosts,
+            max_bytes=max_upload * MIB,
+            threads=default_workers(),
+        )
         app = create_app(settings)
         for desk in app.state.desks:
             desk.warm()
