@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from hashae.indexer.decisions import Verdict
 from hashae.indexer.report import TIERS
 from hashae.serve.desk import Desk
-from hashae.serve.review import STATES, Search, choices
+from hashae.serve.found import STATES, Search, choices
 from hashae.serve.text import AsciiJson
 
 LAST_ID = (1 << 63) - 1
@@ -46,6 +46,9 @@ class BulkBody(BaseModel):
 
     decision: Literal["keep", "open"]
     tiers: list[Tier] = Field(min_length=1, max_length=4)
+    keep: str | None = Field(None, max_length=200, description="Keep rules, commas between; none: as the search chose.")
+    prefer: list[str] = Field([], max_length=20, description="Folders of which images rather stay.")
+    dry: bool = Field(False, description="Change nothing, only tell what would be marked.")
 
 
 class VerdictBody(BaseModel):
@@ -116,7 +119,8 @@ def make_router(desk: Desk) -> APIRouter:
 
     @router.post("/duplicates/decisions", tags=["duplicates"], summary="Decide of many groups by the keep rules")
     def decide_all(body: BulkBody) -> Response:
-        return AsciiJson({"changed": review.decide_all(body.decision, frozenset(body.tiers))})
+        tiers = frozenset(body.tiers)
+        return AsciiJson(review.decide_all(body.decision, tiers, keep=body.keep, prefer=body.prefer, dry=body.dry))
 
     @router.get("/verdicts", tags=["verdicts"], summary="What people decided about pictures")
     def list_verdicts() -> Response:

@@ -130,7 +130,7 @@ def make_router(desk: Desk, app: FastAPI, *, base: str, bases: Mapping[str, str]
 
     @router.get("/duplicates")
     def duplicates() -> HTMLResponse:
-        return page("duplicates.html.j2", "/duplicates", rules=sorted(RULES), default_rules=DEFAULT_RULES, bits=bits())
+        return page("duplicates.html.j2", "/duplicates", rules=RULES, default_rules=DEFAULT_RULES, bits=bits())
 
     @router.get("/why")
     def why(a: Annotated[int, Query(ge=1, le=LAST_ID)], b: Annotated[int, Query(ge=1, le=LAST_ID)]) -> HTMLResponse:

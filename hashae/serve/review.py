@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timezone
 from threading import RLock
 from typing import Any
@@ -13,64 +12,16 @@ from hashae.errors import ConfigError, UnknownName
 from hashae.indexer.chosen import check_choice, plan_of_choices
 from hashae.indexer.collection import Collection as ImageCollection
 from hashae.indexer.decisions import Verdict
-from hashae.indexer.executor import ActionSummary
 from hashae.indexer.keep_rules import keep_policy
 from hashae.indexer.plan import Plan
-from hashae.indexer.report import TIERS, DedupReport, ReportGroup
+from hashae.indexer.report import TIERS, ReportGroup
 from hashae.indexer.served import ServedCollection
 from hashae.indexer.summary import Progress
+from hashae.serve.bulk import Choice, digest, keepers, summary_dict
+from hashae.serve.found import SORTS, STATES, Decision, Found, Search
 
 ORIGIN = "hashae serve"
 """Stands in the history where the command line writes the path of a plan."""
-
-STATES = ("open", "keep", "distinct", "ignore", "done")
-SORTS: dict[str, Callable[[ReportGroup], Any]] = {
-    "bytes": lambda group: (-group.bytes_to_free, group.number),
-    "distance": lambda group: (max(image.distance for image in group.images), group.number),
-    "size": lambda group: (-len(group.images), group.number),
-    "date": lambda group: (-max(image.modified for image in group.images), group.number),
-}
-
-
-@dataclass(frozen=True)
-class Search:
-    """What is asked of a duplicate search, as :meth:`hashae.indexer.collection.Collection.dedup` takes it."""
-
-    radius: int | None = None
-    linkage: str = "star"
-    folder: str | None = None
-    keep: str | None = None
-    prefer: tuple[str, ...] = ()
-    protect: tuple[str, ...] = ()
-
-
-@dataclass
-class Decision:
-    """What was decided of one group.
-
-    Attributes
-    ----------
-    state
-        One of `STATES`: ``keep`` is marked and waits to be applied, ``done`` was applied.
-    keep
-        Ids of the images that stay, the keeper first.
-    verdict
-        Number of the verdict that was stored for it.
-    """
-
-    state: str = "open"
-    keep: tuple[int, ...] = ()
-    verdict: int | None = None
-
-
-@dataclass
-class _Found:
-    report: DedupReport
-    search: Search
-    generation: int
-    groups: dict[int, ReportGroup] = field(default_factory=dict)
-    decisions: dict[int, Decision] = field(default_factory=dict)
-    gone: set[str] = field(default_factory=set)
 
 
 class Review:
@@ -84,7 +35,7 @@ class Review:
 
     def __init__(self, served: ServedCollection) -> None:
         self._served, self._lock = served, RLock()
-        self._found: _Found | None = None
+        self._found: Found | None = None
 
     def search(self, asked: Search, tell: Callable[[Progress], None]) -> dict[str, Any]:
         """Search for duplicates and go through them anew; decisions that were not applied are forgotten.
@@ -101,7 +52,7 @@ class Review:
             report = collection.dedup(
                 asked.folder, radius=asked.radius, linkage=asked.linkage, policy=policy, on_progress=tell
             )
-        found = _Found(report, asked, self._served.generation(), {group.number: group for group in report.groups})
+        found = Found.of(report, asked, self._served.generation())
         with self._lock:
             self._found = found
         return {"groups": len(report.groups)}
@@ -131,9 +82,11 @@ class Review:
                 "separated": report.separated,
                 "ignored": report.ignored,
                 "states": states,
+                "gone": {"files": len(found.gone), "bytes": sum(found.known[path].size for path in found.gone)},
                 "marked": {"files": len(plan.actions), "bytes": sum(action.size for action in plan.actions)},
                 "stale": found.generation != self._served.generation(),
                 "search": asdict(found.search),
+                "folders": found.folders,
             }
 
     def groups(
@@ -175,7 +128,9 @@ class Review:
             ]
             chosen.sort(key=SORTS[sort])
             listed = [self._shown(group) for group in chosen[offset : offset + limit]]
-            return {"total": len(chosen), "offset": offset, "numbers": [g.number for g in chosen], "groups": listed}
+            numbers = [group.number for group in chosen]
+            left = [number for number in numbers if self._decision(number).state == "open"]
+            return {"total": len(chosen), "offset": offset, "numbers": numbers, "open": left, "groups": listed}
 
     def group(self, number: int) -> dict[str, Any]:
         """Return one group, ready for JSON.
@@ -223,30 +178,66 @@ class Review:
             self._current().decisions[number] = decision
             return self._shown(group)
 
-    def decide_all(self, state: str, tiers: Collection[str]) -> int:
-        """Mark all open groups of some tiers as the keep rules chose, or take all marks of these tiers back.
+    def decide_all(
+        self,
+        state: str,
+        tiers: Collection[str],
+        *,
+        keep: str | None = None,
+        prefer: Sequence[str] = (),
+        dry: bool = False,
+    ) -> dict[str, int]:
+        """Mark all open groups of some tiers by the keep rules, or take all marks of these tiers back.
+
+        Parameters
+        ----------
+        state
+            ``keep`` or ``open``.
+        tiers
+            Of the groups.
+        keep, prefer
+            Keep rules and folders, as of :func:`hashae.indexer.keep_rules.keep_policy`; neither: what the search chose.
+        dry
+            Change nothing.
+
+        Returns
+        -------
+        ``changed``, groups; ``files`` and ``bytes``, which the marks of these groups let go
 
         Raises
         ------
         UnknownName
             If there was no search yet.
+        ConfigError
+            If a rule is unknown.
         """
-        changed = 0
         with self._lock:
-            for group in self._current().groups.values():
-                decision = self._decision(group.number)
-                wanted = "open" if state == "keep" else "keep"
-                if group.tier in tiers and decision.state == wanted:
-                    keep = (group.keeper.id,) if state == "keep" else ()
-                    self._current().decisions[group.number] = Decision(state, keep)
-                    changed += 1
-        return changed
+            found, wanted = self._current(), "open" if state == "keep" else "keep"
+            chosen = [
+                group
+                for group in found.groups.values()
+                if group.tier in tiers and self._decision(group.number).state == wanted
+            ]
+            if state == "open":
+                if not dry:
+                    found.decisions |= {group.number: Decision() for group in chosen}
+                return {"changed": len(chosen), "files": 0, "bytes": 0}
+            stays = keepers(self._served, chosen, Choice(keep, tuple(prefer), found.search.protect))
+            marks = {number: Decision("keep", (id_,)) for number, id_ in stays.items()}
+            plan = plan_of_choices(
+                found.report, {n: one.keep for n, one in marks.items()}, protect=found.search.protect
+            )
+            if not dry:
+                found.decisions |= marks
+            size = sum(action.size for action in plan.actions)
+            return {"changed": len(chosen), "files": len(plan.actions), "bytes": size}
 
     def preview(self) -> dict[str, Any]:
         """Return what applying would do with every marked file, and the digest of that plan."""
         plan = self._plan()
         summary = self._served.collection.actions.apply(plan, "trash", tier=TIERS[-1], dry_run=True, origin=ORIGIN)
-        return {"digest": digest(plan), **summary_dict(summary)}
+        with self._lock:
+            return {"digest": digest(plan), **summary_dict(summary, self._current().known)}
 
     def apply(self, wanted: str, tell: Callable[[Progress], None]) -> dict[str, Any]:
         """Put the marked files into the trash.
@@ -321,7 +312,7 @@ class Review:
         found = self._current()
         return {number: one.keep for number, one in found.decisions.items() if one.state == "keep"}
 
-    def _current(self) -> _Found:
+    def _current(self) -> Found:
         if self._found is None:
             raise UnknownName("no search for duplicates was made yet; start one")
         return self._found
@@ -341,37 +332,3 @@ class Review:
         head = {"number": group.number, "tier": group.tier, "diameter": group.diameter, "chained": group.chained}
         made = {"state": decision.state, "keep": list(decision.keep), "verdict": decision.verdict}
         return {**head, **made, "bytes_to_free": group.bytes_to_free, "images": images}
-
-
-def digest(plan: Plan) -> str:
-    """Return a text that differs for two plans that do different things."""
-    lines = (f"{action.path}\0{action.keeper}\0{action.content.hex()}" for action in plan.actions)
-    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def summary_dict(summary: ActionSummary) -> dict[str, Any]:
-    """Return what a run did, ready for JSON."""
-    outcomes = [asdict(outcome) for outcome in summary.outcomes]
-    return {
-        "action": summary.action,
-        "run": summary.run,
-        "files": summary.count("would", "done", "undone"),
-        "bytes": summary.size("would", "done", "undone"),
-        "refused": summary.count("skipped", "failed"),
-        "outcomes": outcomes,
-    }
-
-
-def choices(values: Iterable[str], known: Sequence[str], what: str) -> frozenset[str]:
-    """Return names that are all known.
-
-    Raises
-    ------
-    ConfigError
-        If one is not.
-    """
-    found = frozenset(values)
-    for name in sorted(found):
-        if name not in known:
-            raise ConfigError(f"{name!r} is no {what}; expected one of {', '.join(known)}")
-    return found

@@ -98,6 +98,16 @@ def test_a_picture_is_searched_and_the_radius_slid(page, pictures, shoot):
     shoot("why")
 
 
+# Whether each picture that is compared lies inside of its frame, hidden ones too.
+INSIDE = """
+for (const figure of document.querySelectorAll("#stage figure")) figure.hidden = false;
+return [...document.querySelectorAll("#stage img, #stage canvas")].map((one) => {
+  const inner = one.getBoundingClientRect(), outer = one.closest(".frame").getBoundingClientRect();
+  return inner.top >= outer.top - 1 && inner.bottom <= outer.bottom + 1 && inner.width > 0;
+});
+"""
+
+
 def test_a_picture_is_dropped(page):
     page.open("/")
     assert page.browser.execute_async_script(DROP, "<b>dropped.png") == 1
@@ -129,8 +139,14 @@ def test_duplicates_are_reviewed_trashed_and_brought_back(page, pictures, shoot)
     page.press("c")
     page.wait(lambda: len(page.all("#stage img")) == 2)
     shoot("compare")
+    page.press("f")  # keys count wherever the focus is
+    page.wait(lambda: page.at("[data-view=flicker]").get_attribute("aria-pressed") == "true")
+    frames = page.browser.execute_script(INSIDE)
+    assert len(frames) == 2
+    assert all(frames), "a picture is cut off"
     page.at("[data-view=difference]").click()
     page.text("#compare-note", "On average .* of 255 levels")
+    assert page.browser.execute_script(INSIDE) == [True]
     shoot("difference")
     page.at("#compare-close").click()
     page.at("#preview").click()
@@ -141,10 +157,48 @@ def test_duplicates_are_reviewed_trashed_and_brought_back(page, pictures, shoot)
     page.text("#toast", "2 files moved to the trash")
     assert len(list(pictures.rglob("*.*"))) == len(before) - 2
     page.text("#history", "trash · 2 files")
+    page.text("#place", "3 of 4")  # on to what is not decided
     shoot("applied")
-    page.at("#history button").click()
+    page.at("#back").click()
     page.text("#toast", "2 files brought back")
     assert sorted(path.name for path in pictures.rglob("*.*")) == before
+    page.text("#cart-text", "2 files marked to go")
+
+
+def test_many_groups_are_marked_by_a_rule(page, pictures, shoot):
+    page.open("/duplicates")
+    page.text("#place", "1 of 4")
+    page.at("#bulk").click()
+    page.text("#bulk-text", "2 groups: 2 files would be marked")
+    page.at("#bulk-tiers input[value=near]").click()
+    page.text("#bulk-text", "4 groups: 4 files would be marked")
+    page.set("#bulk-prefer", str(pictures / "copies"))
+    page.browser.execute_script(
+        "arguments[0].dispatchEvent(new Event('change', {bubbles: true}))", page.at("#bulk-prefer")
+    )
+    page.wait(lambda: "4 files" in page.at("#bulk-text").text)
+    shoot("bulk")
+    page.at("#bulk-keep").click()
+    page.text("#cart-text", "4 files marked to go")
+    page.at("#preview").click()
+    page.text("#preview-text", "4 files would go into the trash")
+    rows = page.all("#preview-files tbody tr")
+    assert all("/copies/" not in row.find_elements(By.TAG_NAME, "td")[1].text for row in rows)
+    assert all("/copies/" in row.find_elements(By.TAG_NAME, "td")[2].text for row in rows)
+    page.wait(
+        lambda: page.browser.execute_script(
+            "return [...document.querySelectorAll('.going')].every((one) => one.naturalWidth > 0)"
+        )
+    )
+    page.at("#preview-close").click()
+    page.set("#state", "keep")
+    page.browser.execute_script("arguments[0].dispatchEvent(new Event('change', {bubbles: true}))", page.at("#state"))
+    page.text("#place", "1 of 4")
+    page.at("#bulk").click()
+    page.at("#bulk-tiers input[value=near]").click()
+    page.wait(lambda: "No group" in page.at("#bulk-text").text)
+    page.at("#bulk-open").click()
+    page.text("#place", "no group")
 
 
 def test_pages_are_dark_fit_a_phone_and_are_named(page, screen, shoot):

@@ -98,14 +98,13 @@ const Compare = (() => {
     for (const button of document.querySelectorAll("[data-view]")) button.addEventListener("click", () => { view = button.dataset.view; draw(); });
     at("compare-close").addEventListener("click", close);
     dialog.addEventListener("close", () => clearInterval(timer));
-    dialog.addEventListener("keydown", (event) => {
-      if (event.ctrlKey || event.metaKey || event.altKey) return;
+    // On the document: a click on a picture takes the focus out of the dialog.
+    document.addEventListener("keydown", (event) => {
+      if (!dialog.open || event.ctrlKey || event.metaKey || event.altKey) return;
       const views = { s: "side", f: "flicker", x: "difference" };
       if (views[event.key]) { view = views[event.key]; draw(); }
       else if (event.key === "+" || event.key === "=") zoomBy(1.4);
       else if (event.key === "-") zoomBy(1 / 1.4);
-      else if (event.key !== "Tab" && event.key !== "Enter" && event.key !== " ") { event.stopPropagation(); return; }
-      event.stopPropagation();
     });
     stage.addEventListener("wheel", (event) => { event.preventDefault(); zoomBy(event.deltaY < 0 ? 1.2 : 1 / 1.2); }, { passive: false });
     stage.addEventListener("pointerdown", (event) => { from = [event.clientX - shift[0], event.clientY - shift[1]]; stage.setPointerCapture(event.pointerId); });

@@ -5,7 +5,7 @@
   const at = (id) => document.getElementById(id);
   if (!at("review")) return;
   const TIERS = { bytes: "same bytes", pixels: "same pixels", code: "same code", near: "within radius" };
-  let summary = null, numbers = [], index = 0, group = null, kept = [];
+  let summary = null, numbers = [], open = new Set(), index = 0, group = null, kept = [];
   const decided = [];  // groups in the order of their decisions, for undo
 
   // --- searching -------------------------------------------------------------------------------
@@ -31,20 +31,28 @@
     if (!summary) return;
     const parts = [`${many(summary.groups, "group")} of duplicates among ${many(summary.images, "picture")}`];
     parts.push(`${many(summary.duplicates, "file")} could go: ${bytes(summary.bytes_to_free)}`);
+    if (summary.gone.files) parts[1] += `; ${many(summary.gone.files, "file")} went, ${bytes(summary.gone.bytes)}`;
     at("found").replaceChildren(make("strong", { text: parts[0] }), ` · ${parts[1]} `, make("span", { class: "soft small block", text: summary.rule }));
     if (summary.stale) at("found").append(make("span", { class: "warn block", text: "The collection has changed since this search. Search again to see the newest." }));
     const states = summary.states, files = summary.marked.files;
     at("cart").hidden = summary.groups === 0;
     at("cart-text").textContent = files ? `${many(files, "file")} marked to go, ${bytes(summary.marked.bytes)}` : states.open ? `${many(states.open, "group")} left to look at` : "Every group is decided";
     at("preview").disabled = !files;
+    at("bulk").disabled = !states.open && !states.keep;
+    for (const list of [at("prefer"), at("bulk-prefer")]) {
+      const chosen = list.value;
+      list.replaceChildren(list.options[0], ...summary.folders.map((folder) => make("option", { value: folder, text: shown(folder) })));
+      list.value = chosen;
+    }
     await history();
   }
 
   async function list(stay) {
     const query = new URLSearchParams({ limit: 1, sort: at("sort").value, text: at("text").value });
-    if (at("tier").value) query.append("tier", at("tier").value);
+    for (const name of ["tier", "state"]) if (at(name).value) query.append(name, at(name).value);
     const found = await call(`/api/v1/duplicates/groups?${query}`);
     numbers = found.numbers;
+    open = new Set(found.open);
     at("review").hidden = !summary || summary.groups === 0;
     if (!numbers.length) { at("place").textContent = "no group"; at("group").hidden = true; return; }
     at("group").hidden = false;
@@ -98,6 +106,9 @@
     at("undo").disabled = !decided.length && group.state === "open";
   }
 
+  // What tells of the match and not of the file: it is no difference between two files.
+  const DESCRIBES = ["Bits from the suggestion", "Sureness of the code", "Likeness"];
+
   function table() {
     const rows = [
       ["Pixels", (image) => `${image.width} × ${image.height}`],
@@ -111,7 +122,7 @@
     const head = make("tr", {}, make("td", {}), ...group.images.map((image, place) => make("th", { scope: "col" }, make("bdi", { text: `${place + 1}` }))));
     at("facts").replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows.map(([name, value]) => {
       const cells = group.images.map(value);
-      const differs = new Set(cells).size > 1 && !name.startsWith("Bits") && name !== "Likeness";
+      const differs = new Set(cells).size > 1 && !DESCRIBES.includes(name);
       return make("tr", { class: differs ? "differs" : null }, make("th", { scope: "row", text: name }), ...cells.map((text) => make("td", { text })));
     })));
   }
@@ -137,9 +148,23 @@
     const found = await post(`/api/v1/duplicates/groups/${group.number}`, body);
     decided.push(group.number);
     toast(decision === "keep" ? "Marked. Nothing is moved yet." : "Remembered: these are not duplicates.");
+    open.delete(group.number);
     await refresh();
-    if (index < numbers.length - 1) await go(index + 1);
-    else show(found);
+    const next = nextOpen();
+    if (next >= 0) await go(next);
+    else {
+      show(found);
+      toast(summary.marked.files ? "That was the last one. Preview shows what would happen." : "That was the last one.");
+    }
+  }
+
+  // The next group that nobody has decided of, after this one or else from the beginning.
+  function nextOpen() {
+    for (let step = 1; step < numbers.length; step++) {
+      const place = (index + step) % numbers.length;
+      if (open.has(numbers[place])) return place;
+    }
+    return -1;
   }
 
   async function undo() {
@@ -147,6 +172,7 @@
     if (number === null) { toast("There is nothing to take back."); return; }
     await post(`/api/v1/duplicates/groups/${number}`, { decision: "open" });
     toast(`Group ${number} is open again.`);
+    open.add(number);
     await refresh();
     const place = numbers.indexOf(number);
     await go(place >= 0 ? place : index);
@@ -163,7 +189,7 @@
 
   // --- applying --------------------------------------------------------------------------------
 
-  let digest = null;
+  let digest = null, newest = null;
 
   async function preview() {
     const found = await post("/api/v1/actions/preview");
@@ -173,13 +199,15 @@
     at("preview-files").replaceChildren(
       make("thead", {}, make("tr", {}, make("th", { scope: "col", text: "What happens" }), make("th", { scope: "col", text: "File" }), make("th", { scope: "col", text: "What stays" }))),
       make("tbody", {}, ...found.outcomes.slice(0, 500).map((one) => make("tr", { class: one.state === "would" ? null : "refused" },
-        make("td", { text: one.state === "would" ? `to the trash, ${bytes(one.size)}` : `not touched: ${one.reason}` }),
-        make("td", {}, make("bdi", { text: shown(one.path) })), make("td", {}, make("bdi", { text: shown(one.keeper) }))))));
+        make("td", { class: one.state === "would" ? "happens" : null, text: one.state === "would" ? `to the trash, ${bytes(one.size)}` : `not touched: ${one.reason}` }),
+        make("td", {}, small(one.path_image), make("bdi", { text: shown(one.path) })), make("td", {}, small(one.keeper_image), make("bdi", { text: shown(one.keeper) }))))));
     if (found.outcomes.length > 500) at("preview-text").textContent += ` The first 500 are listed.`;
     at("apply").disabled = !found.files;
     at("apply").textContent = `Move ${many(found.files, "file")} to the trash`;
     at("preview-dialog").showModal();
   }
+
+  function small(image) { return image && make("img", { class: "going", loading: "lazy", alt: "", src: thumb(image, 96) }); }
 
   async function apply() {
     at("apply").disabled = true;
@@ -190,10 +218,15 @@
     decided.length = 0;
     await refresh();
     await list(true);
+    if (group.state === "done" && nextOpen() >= 0) await go(nextOpen());
   }
 
   async function history() {
     const runs = (await call("/api/v1/actions")).runs.reverse();
+    // What this review has put into the trash can be brought back where one looks, not only at the end of the page.
+    newest = runs.find((run) => run.counts.done && run.started >= summary.created) || null;
+    at("trashed").hidden = !newest;
+    if (newest) at("trashed-text").textContent = `${many(newest.counts.done, "file")} in the trash, ${bytes(newest.bytes_done)}`;
     at("history").replaceChildren(...(runs.length ? runs.slice(0, 20).map((run) => {
       const done = run.counts.done || 0, undone = run.counts.undone || 0;
       return make("li", { class: "run" },
@@ -236,15 +269,41 @@
   at("preview-close").addEventListener("click", () => at("preview-dialog").close());
   at("apply").addEventListener("click", guarded(apply));
   at("bulk").addEventListener("click", () => {
-    at("bulk-tiers").replaceChildren(make("legend", { text: "Groups whose pictures have" }), ...Object.entries(TIERS).map(([tier, words]) =>
-      make("label", {}, make("input", { type: "checkbox", value: tier, checked: tier === "bytes" || tier === "pixels" }), ` ${words} (${many(summary.by_tier[tier].groups, "group")})`)));
+    at("bulk-tiers").replaceChildren(make("legend", { text: "Groups whose pictures have" }), ...Object.entries(TIERS).map(([tier, words]) => {
+      const count = summary.by_tier[tier].groups;
+      const box = make("input", { type: "checkbox", value: tier, checked: Boolean(count) && (tier === "bytes" || tier === "pixels"), disabled: !count });
+      return make("label", { class: count ? null : "soft" }, box, ` ${words} (${many(count, "group")})`);
+    }));
+    at("bulk-dialog").returnValue = "";
     at("bulk-dialog").showModal();
+    foresee();
   });
+  function bulkBody(decision) {
+    const tiers = [...at("bulk-tiers").querySelectorAll("input:checked")].map((input) => input.value);
+    const body = { decision, tiers };
+    // The chosen rule comes first, the others decide where it cannot.
+    const first = at("bulk-keep-rule").value, rules = at("search").elements.keep.defaultValue.split(",");
+    if (first) body.keep = [first, ...rules.filter((rule) => rule !== first)].join(",");
+    if (at("bulk-prefer").value) body.prefer = [at("bulk-prefer").value];
+    return body;
+  }
+  let foreseen = 0;
+  async function foresee() {
+    const body = bulkBody("keep"), mine = ++foreseen;
+    at("bulk-keep").disabled = !body.tiers.length;
+    if (!body.tiers.length) { at("bulk-text").textContent = "Choose at least one kind of group."; return; }
+    const found = await post("/api/v1/duplicates/decisions", { ...body, dry: true });
+    if (mine !== foreseen) return;
+    at("bulk-text").textContent = found.changed ? `${many(found.changed, "group")}: ${many(found.files, "file")} would be marked, ${bytes(found.bytes)}.` : "No group of these is left to decide.";
+    at("bulk-keep").disabled = !found.changed;
+  }
+  at("bulk-dialog").addEventListener("change", guarded(foresee));
+  at("back").addEventListener("click", guarded(() => bringBack(newest.id)));
   at("bulk-dialog").addEventListener("close", guarded(async () => {
     const choice = at("bulk-dialog").returnValue;
-    const tiers = [...at("bulk-tiers").querySelectorAll("input:checked")].map((input) => input.value);
-    if ((choice !== "keep" && choice !== "open") || !tiers.length) return;
-    const done = await post("/api/v1/duplicates/decisions", { decision: choice, tiers });
+    const body = bulkBody(choice);
+    if ((choice !== "keep" && choice !== "open") || !body.tiers.length) return;
+    const done = await post("/api/v1/duplicates/decisions", body);
     toast(`${many(done.changed, "group")} ${choice === "keep" ? "marked" : "open again"}.`);
     await refresh();
     await list(true);
@@ -265,7 +324,7 @@
     await list();
   }));
   let typing = 0;
-  for (const name of ["tier", "sort"]) at(name).addEventListener("change", guarded(() => list()));
+  for (const name of ["tier", "sort", "state"]) at(name).addEventListener("change", guarded(() => list()));
   at("text").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(guarded(() => list()), 200); });
   Compare.start();
 
