@@ -3,7 +3,7 @@
 #   make demo                   duplicates in a sample collection whose right answer is known
 #   make demo PHOTOS=folder     duplicates in a folder of yours; nothing is written into it
 #   make test | lint | types    what has to pass before a commit
-#   make test-faults            faults and hostile input, the long form
+#   make test-faults            faults and hostile input, the long form; ten minutes of it are the API
 #   make bench                  side-by-side measurements; needs data, see benchmarks/data.py
 #   make pretrained             train the encoder that ships with hashae; needs data too
 #   make clean                  remove what was made here, but for .venv
@@ -53,7 +53,7 @@ test: .venv/dev.stamp
 
 # The short forms are part of `make test`; the long ones take some minutes.
 test-faults: .venv/dev.stamp
-	$(BIN)/python -P -m pytest -m "long or not long" tests/faults $(PYTEST_ARGS)
+	$(BIN)/python -P -m pytest -m "long or not long" tests/faults tests/integration/test_openapi.py $(PYTEST_ARGS)
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .
