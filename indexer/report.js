@@ -117,7 +117,7 @@
     const left = group.count - group.images.length;
     return make("article", { class: "card", tabindex: "-1", "aria-label": `Group ${group.number}` },
       make("header", {},
-        make("h3", {}, `Group ${figures.format(group.number)}`),
+        make("h2", {}, `Group ${figures.format(group.number)}`),
         mark(group.tier),
         make("span", { class: "soft" }, many(group.count, "image")),
         make("span", { class: "soft", title: apart }, `diameter ${group.diameter} of ${head.bits} bits`),

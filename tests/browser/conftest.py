@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import tempfile
 import threading
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 import uvicorn
 from PIL import Image
+from selenium.common.exceptions import WebDriverException
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 
 from hashae.indexer import Collection
 from hashae.pretrained import load
@@ -31,6 +36,13 @@ FLAGS = (
     "--disable-sync",
     "--hide-scrollbars",
 )
+
+
+AXE = """
+const done = arguments[0];
+axe.run(document, { resultTypes: ["violations"] }).then((found) => done(found.violations.map((one) =>
+  [one.impact, one.id, one.nodes.map((node) => node.html.slice(0, 200))])));
+"""
 
 
 @pytest.fixture(scope="session")
@@ -116,3 +128,73 @@ def served(pictures, tmp_path, monkeypatch):
     running.should_exit = True
     thread.join(20)
     listener.close()
+
+
+@pytest.fixture
+def page_of(browser):
+    """Return a function from an address to a page; at the end of the test the browser has nothing to complain of."""
+    browser.get_log("browser")  # what an earlier test left
+    yield lambda address: Page(browser, address)
+    browser.get("about:blank")  # before the server goes
+    complaints = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert complaints == []
+
+
+@pytest.fixture
+def page(served, page_of, screen):
+    """Return the pages of the server."""
+    return page_of(served)
+
+
+class Page:
+    def __init__(self, browser, address):
+        self.browser, self.address = browser, address
+
+    def open(self, path):
+        self.browser.get(self.address + path)
+
+    def at(self, selector):
+        return self.browser.find_element(By.CSS_SELECTOR, selector)
+
+    def all(self, selector):
+        return self.browser.find_elements(By.CSS_SELECTOR, selector)
+
+    def wait(self, found):
+        """Wait until `found` returns something true, and return it."""
+
+        def safely(_browser):
+            try:
+                return found()
+            except WebDriverException:  # the page is being changed this moment
+                return None
+
+        return WebDriverWait(self.browser, 15, poll_frequency=0.03).until(safely)
+
+    def text(self, selector, pattern):
+        return self.wait(lambda: re.search(pattern, self.at(selector).text))
+
+    def press(self, keys):
+        self.at("body").send_keys(keys)
+
+    def set(self, selector, value):
+        script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input', {bubbles: true}))"
+        self.browser.execute_script(script, self.at(selector), value)
+
+    def choose(self, selector, value):
+        """Choose an entry of a list."""
+        script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change', {bubbles: true}))"
+        self.browser.execute_script(script, self.at(selector), value)
+
+    def findings(self):
+        """Return what axe-core finds on the page and holds for serious or critical."""
+        # Not through a script element: the policy of the page forbids what is not its own, and rightly.
+        self.browser.execute_script((files("axe_core_python") / "axe.min.js").read_text("utf-8"))
+        return [one for one in self.browser.execute_async_script(AXE) if one[0] in {"serious", "critical"}]
+
+    def brightness(self):
+        """Return the sum of red, green and blue of the background."""
+        colour = self.browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+        return sum(map(int, re.findall(r"\d+", colour)[:3]))
+
+    def width(self):
+        return self.browser.execute_script("return document.documentElement.scrollWidth")

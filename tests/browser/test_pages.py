@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
-import pytest
-from selenium.common.exceptions import WebDriverException
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
 DROP = """
 const [name, done] = arguments;
@@ -20,54 +16,6 @@ fetch("/api/v1/images/1/file").then((answer) => answer.blob()).then((blob) => {
   done(data.files.length);
 });
 """
-
-
-@pytest.fixture
-def page(browser, served, screen):
-    """Return a page with the few things a test does to it; at its end the browser has nothing to complain of."""
-    browser.get_log("browser")  # what an earlier test left
-    yield Page(browser, served)
-    browser.get("about:blank")  # before the server goes
-    complaints = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
-    assert complaints == []
-
-
-class Page:
-    def __init__(self, browser, address):
-        self.browser, self.address = browser, address
-
-    def open(self, path):
-        self.browser.get(self.address + path)
-
-    def at(self, selector):
-        return self.browser.find_element(By.CSS_SELECTOR, selector)
-
-    def all(self, selector):
-        return self.browser.find_elements(By.CSS_SELECTOR, selector)
-
-    def wait(self, found):
-        """Wait until `found` returns something true, and return it."""
-
-        def safely(_browser):
-            try:
-                return found()
-            except WebDriverException:  # the page is being changed this moment
-                return None
-
-        return WebDriverWait(self.browser, 15, poll_frequency=0.03).until(safely)
-
-    def text(self, selector, pattern):
-        return self.wait(lambda: re.search(pattern, self.at(selector).text))
-
-    def press(self, keys):
-        self.at("body").send_keys(keys)
-
-    def set(self, selector, value):
-        script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input', {bubbles: true}))"
-        self.browser.execute_script(script, self.at(selector), value)
-
-    def width(self):
-        return self.browser.execute_script("return document.documentElement.scrollWidth")
 
 
 def test_a_picture_is_searched_and_the_radius_slid(page, pictures, shoot):
@@ -108,6 +56,22 @@ return [...document.querySelectorAll("#stage img, #stage canvas")].map((one) => 
 """
 
 
+PASTE = DROP.replace(
+    """const event = new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+  document.getElementById("drop").dispatchEvent(event);""",
+    """document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));""",
+)
+
+
+def test_a_picture_is_pasted(page):
+    assert "ClipboardEvent" in PASTE
+    page.open("/")
+    assert page.browser.execute_async_script(PASTE, "image.png") == 1
+    page.text("#drop-title", "^image.png$")
+    page.wait(lambda: page.all("#answers .badge"))
+    assert page.at("#answers .badge").text == "same code"
+
+
 def test_a_picture_is_dropped(page):
     page.open("/")
     assert page.browser.execute_async_script(DROP, "<b>dropped.png") == 1
@@ -139,6 +103,7 @@ def test_duplicates_are_reviewed_trashed_and_brought_back(page, pictures, shoot)
     page.press("c")
     page.wait(lambda: len(page.all("#stage img")) == 2)
     shoot("compare")
+    assert page.findings() == []
     page.press("f")  # keys count wherever the focus is
     page.wait(lambda: page.at("[data-view=flicker]").get_attribute("aria-pressed") == "true")
     frames = page.browser.execute_script(INSIDE)
@@ -152,6 +117,7 @@ def test_duplicates_are_reviewed_trashed_and_brought_back(page, pictures, shoot)
     page.at("#preview").click()
     page.text("#preview-text", "2 files would go into the trash")
     shoot("preview")
+    assert page.findings() == []
     assert sorted(path.name for path in pictures.rglob("*.*")) == before
     page.at("#apply").click()
     page.text("#toast", "2 files moved to the trash")
@@ -172,12 +138,10 @@ def test_many_groups_are_marked_by_a_rule(page, pictures, shoot):
     page.text("#bulk-text", "2 groups: 2 files would be marked")
     page.at("#bulk-tiers input[value=near]").click()
     page.text("#bulk-text", "4 groups: 4 files would be marked")
-    page.set("#bulk-prefer", str(pictures / "copies"))
-    page.browser.execute_script(
-        "arguments[0].dispatchEvent(new Event('change', {bubbles: true}))", page.at("#bulk-prefer")
-    )
+    page.choose("#bulk-prefer", str(pictures / "copies"))
     page.wait(lambda: "4 files" in page.at("#bulk-text").text)
     shoot("bulk")
+    assert page.findings() == []
     page.at("#bulk-keep").click()
     page.text("#cart-text", "4 files marked to go")
     page.at("#preview").click()
@@ -191,8 +155,7 @@ def test_many_groups_are_marked_by_a_rule(page, pictures, shoot):
         )
     )
     page.at("#preview-close").click()
-    page.set("#state", "keep")
-    page.browser.execute_script("arguments[0].dispatchEvent(new Event('change', {bubbles: true}))", page.at("#state"))
+    page.choose("#state", "keep")
     page.text("#place", "1 of 4")
     page.at("#bulk").click()
     page.at("#bulk-tiers input[value=near]").click()
@@ -208,29 +171,13 @@ def test_pages_are_dark_fit_a_phone_and_are_named(page, screen, shoot):
         page.open(path)
         if path == "/duplicates":
             page.text("#place", "1 of 4")
-        colour = page.browser.execute_script("return getComputedStyle(document.body).backgroundColor")
-        assert sum(map(int, re.findall(r"\d+", colour)[:3])) < 120
+        assert page.brightness() < 120
         shoot(f"{name}-dark")
+        assert page.findings() == [], path
         screen(390, 844)
         assert page.width() <= 390, path
         shoot(f"{name}-phone")
-        assert page.browser.execute_script(NAMELESS) == [], path
-
-
-# What has no name for those who listen to the page: a small part of what axe looks for.
-NAMELESS = """
-const nameless = [];
-for (const one of document.querySelectorAll("a, button, input, select, summary, canvas, [role=img]")) {
-  const label = one.labels && [...one.labels].some((label) => label.textContent.trim());
-  const named = one.getAttribute("aria-label") || one.textContent.trim() || label || one.closest("[hidden]");
-  if (!named) nameless.push(one.outerHTML.slice(0, 120));
-}
-for (const image of document.querySelectorAll("img:not([alt])")) nameless.push(image.outerHTML.slice(0, 120));
-const ids = [...document.querySelectorAll("[id]")].map((one) => one.id);
-nameless.push(...ids.filter((id, place) => ids.indexOf(id) !== place));
-if (document.querySelectorAll("h1").length !== 1) nameless.push("not one h1");
-return nameless;
-"""
+        assert page.findings() == [], path
 
 
 def test_focus_is_seen_and_reaches_the_content(page, screen):
@@ -240,3 +187,47 @@ def test_focus_is_seen_and_reaches_the_content(page, screen):
     focused = page.browser.switch_to.active_element
     assert focused.text == "Skip to the content"
     assert "solid" in focused.value_of_css_property("outline")
+
+
+def test_the_map_is_zoomed_and_a_point_searched(page):
+    page.open("/map")
+    page.text("#map-text", "14 pictures")
+    whole = page.browser.execute_script(PAINTED)
+    assert whole
+    page.at("#map").send_keys("++")
+    page.wait(lambda: page.browser.execute_script(PAINTED) != whole)
+    page.at("#all").click()
+    page.wait(lambda: page.browser.execute_script(PAINTED) == whole)
+    left, top = page.wait(lambda: page.browser.execute_script(POINT))
+    ActionChains(page.browser).move_to_element_with_offset(page.at("#map"), left, top).perform()
+    page.wait(lambda: page.at("#hover").is_displayed())
+    ActionChains(page.browser).click().perform()
+    page.wait(lambda: "?image=" in page.browser.current_url)
+    page.text("#answers-title", "most similar")
+
+
+PAINTED = """
+const canvas = document.getElementById("map");
+const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+let count = 0;
+for (let at = 3; at < pixels.length; at += 4) count += pixels[at] > 0;
+return count;
+"""
+# A painted place, from the middle of the canvas.
+POINT = """
+const canvas = document.getElementById("map");
+const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+for (let y = 60; y < canvas.height - 8; y++) for (let x = 8; x < canvas.width - 200; x++) {
+  if (pixels[4 * (y * canvas.width + x) + 3] > 0) return [x + 1 - canvas.width / 2, y + 1 - canvas.height / 2];
+}
+return null;
+"""
+
+
+def test_indexing_and_calibration_are_followed(page, pictures, draw):
+    draw(20).save(pictures / "new.png")
+    page.open("/collection")
+    page.at("[data-job=index]").click()
+    page.wait(lambda: page.at(".tiles dd").text == "15")
+    page.at("[data-job=calibrate]").click()
+    page.wait(lambda: page.all(".curve-recall") or "too few" in page.at("#calibrate-text").text)
