@@ -4,6 +4,7 @@
 #   make demo PHOTOS=folder     duplicates in a folder of yours; nothing is written into it
 #   make test | lint | types    what has to pass before a commit
 #   make test-faults            faults and hostile input, the long form; ten minutes of it are the API
+#   make screenshots            the pictures of the page in the README; needs Chromium
 #   make bench                  side-by-side measurements; needs data, see benchmarks/data.py
 #   make pretrained             train the encoder that ships with hashae; needs data too
 #   make clean                  remove what was made here, but for .venv
@@ -16,7 +17,7 @@ export PHOTOS
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-faults lint types bench pretrained clean
+.PHONY: demo test test-faults lint types screenshots bench pretrained clean
 .DELETE_ON_ERROR:
 
 # A stamp is newer than what it was made from exactly if the environment is up to date.
@@ -28,7 +29,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # scikit-learn brings the pictures of the sample collection.
 .venv/demo.stamp: .venv/base.stamp
 	@echo "installing hashae into .venv"
-	$(PIP_INSTALL) -e . scikit-learn
+	$(PIP_INSTALL) -e '.[serve]' scikit-learn
 	@touch $@
 
 # torch first and by itself: another package's range could bring another build of it.
@@ -62,6 +63,9 @@ lint: .venv/dev.stamp
 types: .venv/dev.stamp
 	$(BIN)/python tests/typing_view.py
 	$(BIN)/mypy
+
+screenshots: .venv/dev.stamp
+	$(BIN)/python benchmarks/screenshots.py
 
 bench: .venv/bench.stamp
 	$(BIN)/python benchmarks/startup.py

@@ -39,6 +39,8 @@ cat <<TEXT
 The report, to open in a browser: demo/report.html
 
 Next:
+  $hashae serve --open duplicates --db $db
+      look at them side by side, decide, move to the trash, bring back
   $query
       the most similar pictures of the collection
   $hashae stats --db $db
@@ -46,3 +48,13 @@ Next:
   $next
       duplicates in $([ -n "${PHOTOS:-}" ] && echo "the same folder, as a table; only what changed is read again" || echo "your own pictures")
 TEXT
+
+# Whoever sits at a terminal of a desktop only has to say yes.
+if [ -t 0 ] && [ -t 1 ] && { [ "$(uname)" = Darwin ] || [ -n "${DISPLAY:-}${WAYLAND_DISPLAY:-}" ]; }; then
+    printf '\nLook at them in the browser now? Nothing is touched before you have seen what would happen. [Y/n] '
+    read -r answer
+    case $answer in
+    [nN]*) ;;
+    *) exec "$hashae" serve --open duplicates --db "$db" --port 0 ;;
+    esac
+fi

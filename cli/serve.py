@@ -38,7 +38,14 @@ from hashae.cli.options import collection_path, default_workers
     metavar="MIB",
     help="Largest picture that is taken, in MiB.",
 )
-@click.option("--open/--no-open", "opens", default=False, help="Open the page in a browser.")
+@click.option(
+    "--open",
+    "opens",
+    type=click.Choice(["search", "duplicates", "map", "collection"]),
+    is_flag=False,
+    flag_value="search",
+    help="Open a page in a browser: search, or the one named.",
+)
 @click.option(
     "--db",
     "files",
@@ -52,7 +59,7 @@ def serve(
     wants_token: bool | None,
     allow_hosts: tuple[str, ...],
     max_upload: int,
-    opens: bool,
+    opens: str | None,
     files: tuple[Path, ...],
 ) -> None:
     """Search, review duplicates and look into a collection in a browser; the same as JSON for programs.
@@ -63,6 +70,7 @@ def serve(
     \b
     Examples:
       hashae serve --open
+      hashae serve --open duplicates
       hashae serve --port 9000 --db photos.db
       hashae serve --db photos.db --db scans.db
       hashae serve --host 0.0.0.0 --allow-host nas.local
@@ -102,7 +110,8 @@ def serve(
         if opens:
             import webbrowser
 
-            webbrowser.open(settings.url)
+            several = len(settings.collections) > 1
+            webbrowser.open(settings.url_of("/" if opens == "search" or several else f"/{opens}"))
         config = uvicorn.Config(
             app,
             log_level="warning",

@@ -104,10 +104,14 @@ class ServeSettings:
     @property
     def url(self) -> str:
         """Address to open in a browser, with the access token if there is one."""
+        return self.url_of("/")
+
+    def url_of(self, path: str) -> str:
+        """Return the address of one page, with the access token if there is one."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         if self.host in {"0.0.0.0", "::", ""}:
             host = socket.gethostname()
-        return f"http://{host}:{self.port}/" + (f"?token={self.token}" if self.token else "")
+        return f"http://{host}:{self.port}{path}" + (f"?token={self.token}" if self.token else "")
 
 
 def is_loopback(host: str) -> bool:
