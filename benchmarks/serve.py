@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -151,6 +152,52 @@ def measure_many(port: int, photo: bytes, images: int, users: int, seconds: floa
     )
 
 
+FRAMES = """
+const done = arguments[0], canvas = document.getElementById("map"), times = [];
+let last = performance.now(), left = 80;
+function frame(now) {
+  times.push(now - last);
+  last = now;
+  if (!--left) { done(times.slice(5)); return; }
+  const settings = { deltaY: left % 40 < 20 ? -1 : 1, clientX: 500, clientY: 400, bubbles: true, cancelable: true };
+  canvas.dispatchEvent(new WheelEvent("wheel", settings));
+  requestAnimationFrame(frame);
+}
+requestAnimationFrame(frame);
+"""
+"""Zooms in and out, one step a frame, and returns the milliseconds between frames."""
+
+
+def measure_map(port: int, browser: str) -> None:
+    """Open the map in a browser without a window or a graphics card, and time its frames while it is zoomed."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.options import Options
+    from selenium.webdriver.chrome.service import Service
+    from selenium.webdriver.common.by import By
+
+    options = Options()
+    options.binary_location = shutil.which(browser) or browser
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", f"--user-data-dir={profile}"):
+            options.add_argument(flag)
+        driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+        try:
+            driver.set_window_size(1280, 900)
+            start = time.perf_counter()
+            driver.get(f"http://127.0.0.1:{port}/map")
+            while not driver.find_element(By.ID, "map-text").text:
+                time.sleep(0.01)
+            shown = time.perf_counter() - start
+            times = sorted(driver.execute_async_script(FRAMES))
+        finally:
+            driver.quit()
+    late = times[int(0.95 * (len(times) - 1))]
+    print(
+        f"map in the browser: all points there after {shown:.2f} s; zooming, a frame every "
+        f"{statistics.median(times):.0f} ms at the median, {late:.0f} ms at 95 %, {times[-1]:.0f} ms at most"
+    )
+
+
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -159,6 +206,7 @@ def main() -> None:
     parser.add_argument("--megapixels", type=float, default=12.0, help="of the uploaded photograph (default: 12)")
     parser.add_argument("--users", type=int, default=50, help="users at once (default: 50; 0 leaves them out)")
     parser.add_argument("--seconds", type=float, default=60.0, help="that they ask (default: 60)")
+    parser.add_argument("--browser", help="program to time the map with, for example chromium")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "made.db"
@@ -170,6 +218,8 @@ def main() -> None:
         process, port = start_server(path)
         try:
             measure_one(Asker(port), photo, options.size, options.rounds)
+            if options.browser:
+                measure_map(port, options.browser)
             if options.users:
                 measure_many(port, photo, options.size, options.users, options.seconds)
         finally:

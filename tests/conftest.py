@@ -8,9 +8,8 @@ import sys
 
 # Both have to be set before numpy or torch start their thread pools. Two threads are as fast for inputs of this size,
 # and a test run does not push the neighbours aside. One each where pytest-xdist runs tests side by side.
-THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
-os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
-os.environ.setdefault("OPENBLAS_NUM_THREADS", str(THREADS))
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
 
 from pathlib import Path
 
@@ -27,6 +26,7 @@ try:
 except ModuleNotFoundError:
     pytest.exit("hashae is not installed; run: pip install -e .", returncode=4)
 
+THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
 PICTURES = 36
 PICTURE_SIZE = (96, 72)
 
