@@ -141,9 +141,9 @@ def dedup(
         Collection.open(collection_path(db), threads=workers) as collection,
     ):
         changed = ensure_encoder(collection, folder, encoder_name, budget=budget, quiet=as_json, workers=workers)
-        summary = bring_up_to_date(collection, folder, workers=workers, quiet=as_json)
+        summary = bring_up_to_date(collection, folder, workers=workers, quiet=as_json, cluster=cluster)
         if changed and folder is not None:
-            bring_up_to_date(collection, None, workers=workers, quiet=as_json)
+            bring_up_to_date(collection, None, workers=workers, quiet=as_json, cluster=cluster)
         if radius is None and not no_calibrate:
             calibrate_if_due(collection, quiet=as_json, workers=workers)
         hint_at_one_process(cluster, len(collection), quiet=as_json)

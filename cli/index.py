@@ -14,6 +14,7 @@ from hashae.cli.options import (
     db_option,
     encoder_option,
     json_option,
+    ray_option,
     workers_option,
 )
 
@@ -31,6 +32,7 @@ from hashae.cli.options import (
     help="Decode in processes of their own: a decoder that crashes or hangs costs one picture.",
 )
 @workers_option
+@ray_option
 @json_option
 def index(
     folder: Path | None,
@@ -41,6 +43,7 @@ def index(
     prune: bool,
     isolate: bool,
     workers: int,
+    ray_address: str | None,
     as_json: bool,
 ) -> None:
     """Bring FOLDER, or all folders of the collection, up to date.
@@ -55,8 +58,10 @@ def index(
       hashae index ~/Pictures
       hashae index                          all folders indexed before
       hashae index photos --encoder photo.onnx --db photos.db
+      hashae index /net/photos --ray=auto   read and encode on the cluster of this machine
     """
     from hashae.cli.calibrate import calibrate_if_due
+    from hashae.cli.cluster import opened_cluster
     from hashae.cli.learn import bring_up_to_date, ensure_encoder, refuse_nothing
     from hashae.cli.output import print_failures, print_json
     from hashae.images.scan import check_folder
@@ -64,9 +69,12 @@ def index(
 
     if folder is not None:
         check_folder(folder)
-    with Collection.open(collection_path(db), threads=workers) as collection:
+    with (
+        opened_cluster(ray_address, workers=workers, quiet=as_json) as cluster,
+        Collection.open(collection_path(db), threads=workers) as collection,
+    ):
         changed = ensure_encoder(collection, folder, encoder_name, budget=budget, quiet=as_json, workers=workers)
-        settings = {"prune": prune, "isolate": isolate}
+        settings = {"prune": prune, "isolate": isolate, "cluster": cluster}
         summary = bring_up_to_date(collection, folder, workers=workers, quiet=as_json, **settings)
         if changed and folder is not None:
             bring_up_to_date(collection, None, workers=workers, quiet=as_json, **settings)

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from hashae.indexer.calibrate import Measurement, Sampling
     from hashae.indexer.cluster import Cluster
     from hashae.indexer.overlap import OverlapReport
+    from hashae.indexer.remote import Reader
 
 
 class Collection:
@@ -199,6 +200,7 @@ class Collection:
         prune: bool = False,
         isolate: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
+        cluster: Cluster | None = None,
     ) -> IndexSummary:
         """Bring a folder, or all folders of the collection, up to date.
 
@@ -218,6 +220,8 @@ class Collection:
             next one decodes what was being decoded in another process.
         on_progress
             Called from this thread.
+        cluster
+            Reads, decodes and encodes; what comes of it is the same. Every node has to see the folder at one place.
 
         Raises
         ------
@@ -239,6 +243,7 @@ class Collection:
             isolate=isolate,
             allow_empty=prune,
             on_progress=on_progress,
+            reader=_reader_on(cluster, encoder[1], isolate),
         )
         if prune:
             place = None if folder is None else str(check_folder(folder))
@@ -532,6 +537,15 @@ class Collection:
     def thumbnail(self, path: str) -> bytes | None:
         """Return a small JPEG of an image file, or None if it cannot be read; for reports."""
         return thumbnail(path)
+
+
+def _reader_on(cluster: Cluster | None, encoder: Encoder, isolate: bool) -> Reader | None:
+    """Return what reads files on a cluster; None without one."""
+    if cluster is None:
+        return None
+    from hashae.indexer.cluster.reading import ClusterReader
+
+    return ClusterReader(cluster, encoder, isolate=isolate)
 
 
 def _now() -> str:

@@ -28,6 +28,7 @@ from hashae.images.isolated import IsolatedDecoder
 from hashae.images.scan import FoundFile, Problem, scan
 from hashae.indexer.in_flight import InFlight
 from hashae.indexer.ledger import FailedFile, FileState, KnownFile, Ledger, ReadImage, SameFile, Twin
+from hashae.indexer.remote import Outcome, Reader, Wanted, lies_in_the_content
 from hashae.indexer.report import Failure
 from hashae.indexer.sources import Source
 from hashae.indexer.summary import IndexSummary, Progress
@@ -48,6 +49,9 @@ HANDFUL = 8
 
 SEGMENT = 1 << 14
 """Files of a new collection that are indexed before the scan goes on: a million paths would take a gigabyte."""
+
+SEGMENT_ELSEWHERE = 1 << 20
+"""The same, where processes elsewhere read: starting them takes seconds, so it pays to know more files at once."""
 
 SECONDS = 60.0
 """After which a picture in another process is given up."""
@@ -77,6 +81,12 @@ class _Done:
     lasts: bool = True
 
 
+_Part: TypeAlias = "tuple[list[_Done], Future[Encoded | None]]"
+"""Jobs that are done, and the codes of those that were decoded."""
+
+_NO_THUMB = np.empty((1, 0, 0), np.uint8)
+"""Of a picture that was decoded and encoded elsewhere."""
+
 _Read: TypeAlias = "Callable[[str], AbstractContextManager[tuple[bytes, Callable[[], DecodedImage]]]]"
 """Reads a file: its content hash, and how to go on and decode it."""
 
@@ -100,6 +110,8 @@ class Ingest:
         Decode every file in another process, not only those that are suspected.
     on_progress
         Called from the calling thread.
+    reader
+        Reads, decodes and encodes elsewhere; None does it here, with `workers` threads.
     """
 
     def __init__(
@@ -112,7 +124,9 @@ class Ingest:
         workers: int = 2,
         isolate: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
+        reader: Reader | None = None,
     ) -> None:
+        self._reader = reader
         self._workers, self._isolate, self._in_flight = workers, isolate, in_flight
         self._idle: list[IsolatedDecoder] = []
         self._folder, self._encoder = source[1], encoder[1]
@@ -146,6 +160,7 @@ class Ingest:
         problems: list[Problem] = []
         seen_broken: set[str] = set()
         root, number = self._folder / below, -1
+        segment = SEGMENT if self._reader is None else SEGMENT_ELSEWHERE
         for number, found in enumerate(scan(root, problems.append)):
             relative = f"{below}/{found.relative}" if below else found.relative
             file = FoundFile(found.path, relative, found.size, found.mtime_ns)
@@ -161,7 +176,7 @@ class Ingest:
             if number % 512 == 0:
                 self._progress(Progress("scan", number, None))
             # A new collection has nothing that a file could have been before: no need to know all files at once.
-            if len(jobs) >= SEGMENT and not known and not broken and self._ledger.whereabouts.empty:
+            if len(jobs) >= segment and not known and not broken and self._ledger.whereabouts.empty:
                 self._process(jobs, more=True)
                 jobs = []
         if number < 0 and not problems and not allow_empty:
@@ -191,25 +206,67 @@ class Ingest:
     def _process(self, jobs: list[_Job], *, more: bool = False) -> None:
         """Read, encode and store all jobs, batch by batch, in their order; how many come after them may not be known.
 
-        While this thread stores and waits, others decode, and one encodes what is decoded, part by part.
+        While this thread stores and waits, others decode, and one encodes what is decoded, part by part; or processes
+        elsewhere do both.
         """
-        batch: list[tuple[list[_Done], Future[Encoded | None]]] = []
-        part: list[_Done] = []
+        batch: list[_Part] = []
         before, self._taken = self._taken, self._taken + len(jobs)
         total = None if more else self._taken
         self._progress(Progress("index", before, total))
+        number = 0
+        for part in self._parts_here(jobs, before, total) if self._reader is None else self._parts_elsewhere(jobs):
+            batch.append(part)
+            number += len(part[0])
+            if number % BATCH == 0 or number == len(jobs):
+                self._store(batch)
+                batch = []
+                self._progress(Progress("index", before + number, total))
+
+    def _parts_here(self, jobs: list[_Job], before: int, total: int | None) -> Iterator[_Part]:
+        """Yield jobs done by threads, `PART` at a time and never across two batches, with their codes to come."""
+        part: list[_Done] = []
         with ThreadPoolExecutor(1, thread_name_prefix="hashae-encode") as encoding:
             for number, done in enumerate(self._read_all(jobs), 1):
                 part.append(done)
-                whole = number % BATCH == 0 or number == len(jobs)
-                if whole or len(part) == PART:
-                    batch.append((part, encoding.submit(self._encode, part)))
+                if len(part) == PART or number == len(jobs):
+                    yield part, encoding.submit(self._encode, part)
                     part = []
-                if whole:
-                    self._store(batch)
-                    batch = []
-                if whole or number % 16 == 0:
+                elif number % 16 == 0:
                     self._progress(Progress("index", before + number, total))
+
+    def _parts_elsewhere(self, jobs: list[_Job]) -> Iterator[_Part]:
+        """Yield jobs done by processes elsewhere."""
+        assert self._reader is not None
+        suspects = self._in_flight.suspects
+        wanted = [
+            Wanted(
+                job.file.path,
+                job.known.content if job.known and job.known.coded else None,
+                self._isolate or job.file.path in suspects,
+            )
+            for job in jobs
+        ]
+        at = 0
+        for outcomes, codes in self._reader.read(str(self._folder), wanted):
+            these = jobs[at : at + len(outcomes)]
+            at += len(outcomes)
+            part = [self._done_elsewhere(job, outcome) for job, outcome in zip(these, outcomes, strict=True)]
+            encoded: Future[Encoded | None] = Future()
+            if codes is None:
+                encoded.set_result(None)
+            else:  # of twins the codes are known
+                decoded = [outcome.image is not None for outcome in outcomes]
+                kept = np.array([done.image is not None for done in part])[decoded]
+                some = Encoded(codes.codes[kept], codes.confidence[kept], codes.detail[kept])
+                encoded.set_result(some if kept.any() else None)
+            yield part, encoded
+        assert at == len(jobs), "every file comes back"
+
+    def _done_elsewhere(self, job: _Job, outcome: Outcome) -> _Done:
+        """Decide as :meth:`_look` does, which can ask the collection before it decodes."""
+        if outcome.image is None or (job.known is None and self._ledger.whereabouts.coded(outcome.content)):
+            return _Done(job, outcome.content, reason=outcome.reason, lasts=outcome.lasts)
+        return _Done(job, outcome.content, DecodedImage(_NO_THUMB, *outcome.image))
 
     def _read_all(self, jobs: list[_Job]) -> Iterator[_Done]:
         """Yield jobs read and decoded, in order, a bounded number ahead."""
@@ -236,7 +293,7 @@ class Ingest:
         try:
             return self._look(job, self._read_apart if alone else self._read_here, anew=anew)
         except ImageError as error:
-            return _Done(job, reason=error.reason, lasts=_lies_in_the_content(error))
+            return _Done(job, reason=error.reason, lasts=lies_in_the_content(error))
 
     def _look(self, job: _Job, read: _Read, *, anew: bool) -> _Done:
         """Read a file, and decode it if its content is new."""
@@ -274,7 +331,7 @@ class Ingest:
         thumbs = [done.image.thumb for done in part if done.image is not None]
         return self._encoder.encode_thumbs(np.stack(thumbs)) if thumbs else None
 
-    def _store(self, batch: list[tuple[list[_Done], Future[Encoded | None]]]) -> None:
+    def _store(self, batch: list[_Part]) -> None:
         """Write a batch in one transaction."""
         every = [done for part, _ in batch for done in part]
         encoded = [result for _, future in batch if (result := future.result()) is not None]
@@ -332,12 +389,13 @@ def ingest_sources(
     isolate: bool = False,
     allow_empty: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
+    reader: Reader | None = None,
 ) -> IndexSummary:
     """Index several sources, one after the other.
 
     Parameters
     ----------
-    database, encoder, workers, isolate, on_progress
+    database, encoder, workers, isolate, on_progress, reader
         As those of :class:`Ingest`.
     targets
         Each source with the folder in it to look at; the empty string is all of it.
@@ -357,7 +415,7 @@ def ingest_sources(
     absent: list[SourceError] = []
     lost: set[int] = set()
     in_flight = InFlight(database.path, workers)
-    settings: dict[str, Any] = {"workers": workers, "isolate": isolate, "on_progress": on_progress}
+    settings: dict[str, Any] = {"workers": workers, "isolate": isolate, "on_progress": on_progress, "reader": reader}
     try:
         for source, below in targets:
             run = Ingest(database, (source.id, source.path), encoder, in_flight, **settings)
@@ -385,9 +443,3 @@ def ingest_sources(
 def _curable(reason: str) -> bool:
     """Return True if the reason was a missing library that is installed now."""
     return "hashae[heif]" in reason and find_spec("pillow_heif") is not None
-
-
-def _lies_in_the_content(error: ImageError) -> bool:
-    """Return False for a file that could not be opened or did not fit into memory: the next time it may."""
-    cause = error.__cause__
-    return not (isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno is not None))

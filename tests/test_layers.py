@@ -19,11 +19,13 @@ MEETING_ROOMS = (
     "hashae.indexer.answer_query",
     "hashae.indexer.calibrate",
     "hashae.indexer.calibrator",
+    "hashae.indexer.cluster.reading",
     "hashae.indexer.collection",
     "hashae.indexer.ingest",
     "hashae.indexer.own_encoder",
     "hashae.indexer.parts",
     "hashae.indexer.pixels",
+    "hashae.indexer.remote",
     "hashae.indexer.served",
 )
 """The modules of the indexer in which pictures or encoder meet codes; all others see codes only."""

@@ -135,7 +135,7 @@ class Cluster:
             errors.ObjectLostError,
             errors.NodeDiedError,
         ) as error:
-            raise HashaeError(lost_too_often(error)) from error
+            raise HashaeError(lost_too_often(str(error))) from error
         finally:
             for reference in waiting:
                 self._ray.cancel(reference, force=False)
@@ -166,9 +166,9 @@ class Cluster:
                 raise ConfigError(f"node {name} has hashae {theirs}, this machine {mine}; install one version on all")
 
 
-def lost_too_often(error: BaseException) -> str:
+def lost_too_often(what: str) -> str:
     """Return the message for a piece of work that was lost too often."""
-    text = " ".join(str(error).split())[:300]
+    text = " ".join(what.split())[:300]
     return (
         f"the processes of one piece of work were lost {TRIES + 1} times ({text}); give the nodes more memory, or "
         "start fewer processes (--workers), and run the same command again: what is stored is not done twice"

@@ -10,10 +10,30 @@ import pytest
 
 from hashae.indexer.cluster import Cluster
 
+BAD_DECODER = """
+import ctypes
+from PIL import PpmImagePlugin
+
+real = PpmImagePlugin.PpmImageFile.load
+
+def load(self):
+    if hasattr(self.fp, "getvalue") and self.fp.getvalue()[-5:] == b"crash":
+        ctypes.string_at(0)
+    return real(self)
+
+PpmImagePlugin.PpmImageFile.load = load
+"""
+"""A decoder of Pillow that crashes if the last bytes of a file say so; loaded by every process of the cluster."""
+
 
 @pytest.fixture(scope="session")
-def cluster():
-    with Cluster(workers=2) as opened:
+def cluster(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "sitecustomize.py").write_text(BAD_DECODER)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(folder))
+        opened = Cluster(workers=2)
+    with opened:
         yield opened
 
 

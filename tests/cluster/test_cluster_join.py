@@ -27,7 +27,13 @@ def clustered(n, width, seed=0):
 
 
 @pytest.mark.parametrize(
-    ("width", "radius", "margin"), [(8, 0, 0), (8, 4, 0), (12, 3, 2), (32, 3, 4), (32, 60, 0), (40, 2, 0)]
+    ("width", "radius", "margin"),
+    [
+        (8, 4, 0),
+        (12, 3, 2),
+        (32, 60, 0),
+        *(pytest.param(*case, marks=pytest.mark.long) for case in [(8, 0, 0), (32, 3, 4), (40, 2, 0)]),
+    ],
 )
 def test_components_are_those_of_one_process(cluster, monkeypatch, width, radius, margin):
     monkeypatch.setattr(join, "ROWS", 7000)  # three parts of every table
@@ -63,7 +69,7 @@ def test_groups_of_an_index_are_those_of_one_process(cluster):
     assert index.duplicates(1, margins=margins, cluster=cluster) == index.duplicates(1, margins=margins)
 
 
-@pytest.mark.parametrize("radius", [4, 60])
+@pytest.mark.parametrize("radius", [4, pytest.param(60, marks=pytest.mark.long)])
 def test_a_killed_worker_costs_a_retry(cluster, monkeypatch, kill_worker, radius):
     monkeypatch.setattr(join, "ROWS", 4000)
     monkeypatch.setattr(join, "PAIRS", 1e8)
