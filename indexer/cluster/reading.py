@@ -147,7 +147,7 @@ def read_block(table: Any, *, folder: str, form: CanonicalForm, attempts: Any) -
             attempts,
             SourceError,
             f"{folder} is not there on node {ray.util.get_node_ip_address()} of the cluster; expected the same folder "
-            "on every node: a network drive at one place, or an address such as s3://bucket/folder",
+            "on every node: a network drive, mounted at one place",
         )
     before = ray.get(attempts.begin.remote(table["block"][0].as_py())) if len(table) else 0
     if before > TRIES:  # Ray itself would try for ever
