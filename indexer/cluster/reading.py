@@ -83,11 +83,12 @@ class ClusterReader:
         attempts = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Attempts).remote()
         settings = {"folder": folder, "form": self._form, "attempts": attempts}
         most = max(1, self._cluster.cores // 2)
+        task: Any = read_block
         with _quiet_and_in_order(ray.data.DataContext.get_current()), _told_plainly(attempts):
             blocks = (
                 ray.data.from_arrow(tables)
                 .map_batches(
-                    read_block, fn_kwargs=settings, batch_size=None, batch_format="pyarrow", zero_copy_batch=True,
+                    task, fn_kwargs=settings, batch_size=None, batch_format="pyarrow", zero_copy_batch=True,
                     num_cpus=DECODING,
                 )
                 .map_batches(
@@ -146,7 +147,7 @@ def read_block(table: Any, *, folder: str, form: CanonicalForm, attempts: Any) -
         raise _refused(
             attempts,
             SourceError,
-            f"{folder} is not there on node {ray.util.get_node_ip_address()} of the cluster; expected the same folder "
+            f"{folder} is not there on node {_address()} of the cluster; expected the same folder "
             "on every node: a network drive, mounted at one place",
         )
     before = ray.get(attempts.begin.remote(table["block"][0].as_py())) if len(table) else 0
@@ -166,6 +167,12 @@ def read_block(table: Any, *, folder: str, form: CanonicalForm, attempts: Any) -
                 columns[name].append(value)
     kinds = {"width": pyarrow.int32(), "height": pyarrow.int32(), "lasts": pyarrow.bool_()}
     return pyarrow.table({name: pyarrow.array(columns[name], kinds.get(name, pyarrow.binary())) for name in _SCHEMA})
+
+
+def _address() -> str:
+    import ray.util
+
+    return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
 
 
 def _refused(attempts: Any, kind: type[HashaeError], message: str) -> HashaeError:
@@ -236,7 +243,7 @@ class EncodeBlock:
             thumbs = table["thumb"].slice(start, PART).to_pylist()
             data = b"".join(thumb for thumb in thumbs if thumb is not None)
             if not data:
-                rows = iter(())
+                rows: Iterator[tuple[Any, ...]] = iter(())
             else:
                 shape = (-1, form.channels, form.thumb, form.thumb)
                 encoded = self._encoder.encode_thumbs(np.frombuffer(data, np.uint8).reshape(shape))
