@@ -1,4 +1,4 @@
-"""Edited copies of photographs, and how many of them a code still recognises."""
+"""Edited copies of pictures, and how many of them a code still recognises."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from hashae.errors import ImageError
 from hashae.images.decode import decode, large_images_allowed
 from hashae.images.edits import EDITS, edited_bytes
 from hashae.training.dataset import TrainingImages
+
+ENLARGED = 128
+"""Side in pixels, at least, at which pictures that came as arrays are edited."""
 
 ORIGINALS = 60
 """Most test pictures that are edited, each in every way."""
@@ -58,22 +61,34 @@ class EditedCopies:
         return float((own <= radius).mean())
 
 
-def make_copies(data: ComparisonData, seed: int = 0) -> EditedCopies | None:
-    """Edit test pictures in all the ways of :mod:`hashae.images.edits`; None if they came as arrays."""
-    if not data.test.paths:
-        return None
+def make_copies(data: ComparisonData, seed: int = 0) -> EditedCopies:
+    """Edit test pictures in all the ways of :mod:`hashae.images.edits`.
+
+    Pictures of a folder are read from their files. Those that came as arrays are enlarged to `ENLARGED` pixels first, and
+    seen at their own size again after the edit: a blur of six pixels would leave nothing of 28.
+    """
     rng = np.random.default_rng(seed)
     pixels, rows, side = [], [], data.test.pixels.shape[-1]
     with large_images_allowed():
-        for row, path in enumerate(data.test.paths[:ORIGINALS]):
-            with Image.open(path) as file:
-                picture = ImageOps.exif_transpose(file).convert("RGB")
+        for row in range(min(ORIGINALS, len(data.test))):
+            name = data.test.paths[row] if data.test.paths else f"picture {row}"
+            picture = _picture(data, row)
             for edit in EDITS:
                 try:
                     content = edited_bytes(picture, edit, ".jpg", rng)
-                    copy = decode(content, path, side=side, channels=data.form.channels)
+                    copy = decode(content, name, side=side, channels=data.form.channels)
                 except ImageError:
                     continue  # too small to be cut this far
                 pixels.append(copy.thumb)
                 rows.append(row)
-    return EditedCopies(TrainingImages.from_array(np.stack(pixels)), np.array(rows, np.int64)) if pixels else None
+    return EditedCopies(TrainingImages.from_array(np.stack(pixels)), np.array(rows, np.int64))
+
+
+def _picture(data: ComparisonData, row: int) -> Image.Image:
+    if data.test.paths:
+        with Image.open(data.test.paths[row]) as file:
+            return ImageOps.exif_transpose(file).convert("RGB")
+    levels = data.test.pixels[row]  # (channels, side, side)
+    small = Image.fromarray(levels[0] if len(levels) == 1 else levels.transpose(1, 2, 0)).convert("RGB")
+    times = -(-ENLARGED // small.width)
+    return small.resize((small.width * times, small.height * times), Image.Resampling.BICUBIC)

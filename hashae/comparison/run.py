@@ -189,7 +189,7 @@ def _with_seed(config: TrainConfig, seed: int) -> TrainConfig:
 def _train(
     variant: Variant,
     data: ComparisonData,
-    copies: EditedCopies | None,
+    copies: EditedCopies,
     config: TrainConfig,
     settings: dict[str, Any],
     kept: _Kept | None,
@@ -229,7 +229,7 @@ def _train(
     return row
 
 
-def _load(path: Path, data: ComparisonData, copies: EditedCopies | None, threads: int | None) -> Row:
+def _load(path: Path, data: ComparisonData, copies: EditedCopies, threads: int | None) -> Row:
     try:
         measures, shown = measure(Encoder.load(path, threads=threads), data, copies)
     except HashaeError as error:

@@ -317,18 +317,19 @@ def test_trained_encoders_are_measured_beside(compared, data, run_folder, tmp_pa
 
 def test_seeds_are_rows_of_one_line(compared, data):
     rows = [
-        Row("binary", seed, replace(compared.rows[2].measures, map=value)) for seed, value in enumerate((0.25, 0.75))
+        Row("binary", seed, replace(compared.rows[2].measures, map=value, probe=None))
+        for seed, value in enumerate((0.25, 0.75))
     ]
     found = lines(Comparison(data, compared.settings, tuple(rows)))
     assert len(found) == 1
     assert found[0].value("map") == 0.5
     assert found[0].spread("map") == pytest.approx(np.std([0.25, 0.75], ddof=1))
     assert cell(found[0], COLUMNS[0]) == "0.500 ± 0.354"
-    assert found[0].value("copies") is None
+    assert found[0].value("probe") is None
 
 
 def test_the_best_of_a_column(compared, data):
-    base = compared.rows[2].measures
+    base = replace(compared.rows[2].measures, probe=None)
     rows = (
         Row("a", 0, replace(base, map=0.2, code_error=0.3)),
         Row("b", 0, replace(base, map=0.6, code_error=0.4)),
@@ -340,7 +341,7 @@ def test_the_best_of_a_column(compared, data):
     assert best(found, columns["map"]) == "b"
     assert best(found, columns["code_error"]) == "a"
     assert best(found, columns["size"]) is None
-    assert "copies" not in columns
+    assert "probe" not in columns
 
 
 def test_the_table_as_csv_and_json(compared):
@@ -389,13 +390,19 @@ def test_copies_are_found_up_to_a_radius_that_others_seldom_reach(data, run_fold
     assert EditedCopies(data.test, rows).recall(encoder, codes) == expected
 
 
-def test_photographs_are_edited_and_arrays_are_not(data, picture_folder):
-    assert make_copies(data) is None
+def test_files_and_arrays_are_edited(data, picture_folder):
     folder = load_data(picture_folder, queries=2)
-    copies = make_copies(folder)
-    assert set(copies.rows.tolist()) == set(range(len(folder.test)))
-    assert len(copies.images) == len(copies.rows) > 20
-    assert isinstance(folder, ComparisonData)
+    for one in (folder, data):
+        copies = make_copies(one)
+        assert set(copies.rows.tolist()) == set(range(len(one.test)))
+        assert copies.images.pixels.shape == (len(copies.rows), *one.test.pixels.shape[1:])
+        assert len(copies.rows) > 20 * len(one.test)
+        # The first edit is hardly one: the copy looks like its original, and like no other.
+        first = np.array([copies.rows.tolist().index(row) for row in range(len(one.test))])
+        seen = copies.images.pixels[first].astype(np.float32).reshape(len(first), 1, -1)
+        away = np.abs(seen - one.test.pixels.astype(np.float32).reshape(1, len(first), -1)).mean(axis=2)
+        assert away.argmin(axis=1).tolist() == list(range(len(first)))
+        assert away.diagonal().max() < 25
 
 
 # The command
