@@ -64,8 +64,8 @@ class EditedCopies:
 def make_copies(data: ComparisonData, seed: int = 0) -> EditedCopies:
     """Edit test pictures in all the ways of :mod:`hashae.images.edits`.
 
-    Pictures of a folder are read from their files. Those that came as arrays are enlarged to `ENLARGED` pixels first, and
-    seen at their own size again after the edit: a blur of six pixels would leave nothing of 28.
+    Pictures of a folder are read from their files. Those that came as arrays are enlarged to `ENLARGED` pixels first,
+    and seen at their own size again after the edit: a blur of six pixels would leave nothing of 28.
     """
     rng = np.random.default_rng(seed)
     pixels, rows, side = [], [], data.test.pixels.shape[-1]

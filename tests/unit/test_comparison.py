@@ -19,7 +19,6 @@ from hashae.codes import hamming, unpack
 from hashae.comparison import compare, load_data, parse_variants
 from hashae.comparison import run as run_module
 from hashae.comparison.copies import EditedCopies, make_copies
-from hashae.comparison.data import ComparisonData
 from hashae.comparison.measure import linear_probe
 from hashae.comparison.page import to_html
 from hashae.comparison.run import Comparison, Row
