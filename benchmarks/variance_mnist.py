@@ -1,8 +1,9 @@
 """Variance-MNIST: what denoising learns and copying does not.
 
 Digits are hidden in the variance of the pixels. Each model is trained without labels by the one training loop; then a
-linear classifier is trained on its latents. Beside the accuracies stands how close the gate that the denoiser learned
-comes to the best one, ``sigmoid(log(v_x / v_n))``: mean absolute difference, and correlation over pixels.
+linear classifier is trained on its latents, and one on its codes. What the denoisers learned stands beside the best
+answer, ``mean + (x - mean) * sigmoid(log(v_x / v_n))``: the squared error that is left of that of the noise, and for a
+gated one how far its gate is from the best (mean absolute difference, and correlation over pixels).
 
     python benchmarks/variance_mnist.py --steps 1500
     python benchmarks/variance_mnist.py --digits --steps 300
@@ -70,6 +71,29 @@ def latents(model: HashModel, images: Images) -> NDArray[np.float32]:
         return torch.cat([model.encode(part) for part in x.split(500)]).numpy()
 
 
+def left_of_noise(clean: Images, deviation: NDArray[np.float32], model: HashModel | None) -> float:
+    """Return the squared error of noisy images after cleaning, as a share of that of the noise.
+
+    Parameters
+    ----------
+    clean
+        ``uint8 (n, side, side)``.
+    deviation
+        Of each pixel, ``float32 (n, side, side)``.
+    model
+        Cleans; None for the best answer.
+    """
+    torch.manual_seed(1)
+    x = torch.from_numpy(clean[:, None].astype(np.float32) / 255)
+    seen = x + NOISE * torch.randn_like(x)
+    with torch.no_grad():
+        if model is None:
+            cleaned = 0.5 + (seen - 0.5) * torch.from_numpy(best_gate(deviation, NOISE))[:, None]
+        else:
+            cleaned = torch.cat([model.reconstruct(part) for part in seen.split(500)])
+    return float((cleaned - x).square().mean() / (seen - x).square().mean())
+
+
 def gate_of(model: HashModel, images: Images) -> NDArray[np.float32]:
     """Return the gate that a gated denoiser gives noisy images, ``float32 (n, side, side)``."""
     torch.manual_seed(1)
@@ -100,7 +124,8 @@ def main() -> None:
     flat = [part.reshape(len(part), -1).astype(np.float32) for part in (seen, asked)]
     away = [np.abs(part - 127.5) for part in flat]
     for title, (known, new) in (("pixels", flat), ("distance of pixels to the mean", away)):
-        print(f"{title:32} accuracy {linear_probe(known, train_labels, new, test_labels):.3f}")
+        print(f"{title:32} accuracy {linear_probe(known, train_labels, new, test_labels):.3f}", flush=True)
+    print(f"{'best answer':32} left of the noise {left_of_noise(asked, deviations(clean_test), None):.3f}", flush=True)
     wanted = [part.strip() for part in arguments.models.split(";")] if arguments.models else list(MODELS)
     for title in wanted:
         torch.manual_seed(arguments.seed)
@@ -117,8 +142,14 @@ def main() -> None:
         start = time.perf_counter()
         train(model, seen, config)
         seconds = time.perf_counter() - start
-        accuracy = linear_probe(latents(model, seen), train_labels, latents(model, asked), test_labels)
-        line = f"{title:32} accuracy {accuracy:.3f}   {seconds:.0f} s"
+        known, new = latents(model, seen), latents(model, asked)
+        threshold = model.threshold.numpy()
+        bits = [(part > threshold).astype(np.float32) for part in (known, new)]
+        accuracy = linear_probe(known, train_labels, new, test_labels)
+        coded = linear_probe(bits[0], train_labels, bits[1], test_labels)
+        line = f"{title:32} accuracy {accuracy:.3f}   on codes {coded:.3f}   {seconds:.0f} s"
+        if title.startswith("denoising"):
+            line += f"   left of the noise {left_of_noise(asked, deviations(clean_test), model):.3f}"
         if MODELS[title].get("gate"):
             learned, best = gate_of(model, asked), best_gate(deviations(clean_test), NOISE)
             apart, alike = np.abs(learned - best).mean(), np.corrcoef(learned.ravel(), best.ravel())[0, 1]

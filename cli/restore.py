@@ -116,4 +116,6 @@ def restore(
             ("restored", f"{report.psnr:.2f}", f"{report.pooled:.2f}", f"{report.ssim:.3f}"),
         ],
     )
+    if report.grey:
+        say(f"{report.grey:,} pictures are grey themselves: not learned from, not measured on")
     say(f"wrote {output}{f', {report.applied:,} pictures restored' if damaged else ''}")

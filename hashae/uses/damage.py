@@ -22,6 +22,9 @@ LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)[:, None, None]
 NOISE = 0.1
 HOLE = 0.4
 
+COLOURLESS = 0.5 / 255
+"""Root mean square difference from its luminance, of a picture that counts as grey: less than files can tell."""
+
 
 @dataclass(frozen=True)
 class Damaged:
@@ -103,6 +106,11 @@ def greyed(picture: Picture) -> Picture:
     """Return the luminance (ITU-R BT.601) of a picture ``(3, height, width)`` in each of its channels."""
     grey: Picture = (picture * LUMINANCE).sum(axis=0, keepdims=True).repeat(3, axis=0)
     return grey
+
+
+def is_grey(picture: Picture) -> bool:
+    """Return whether a picture ``(3, height, width)`` has no colours that could be taken away."""
+    return float(np.square(picture - greyed(picture)).mean()) < COLOURLESS**2
 
 
 def blurred(picture: Picture) -> Picture:

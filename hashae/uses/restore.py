@@ -18,7 +18,7 @@ from hashae.evaluation.likeness import psnr, ssim
 from hashae.images.decode import large_images_allowed, opened, read_bytes
 from hashae.images.scan import Problem, check_folder, scan
 from hashae.training.restoring import MIN_SIDE, restore_picture, train_restorer
-from hashae.uses.damage import HOLE, NOISE, TASKS, Damaged, answer, check_task, damage, greyed
+from hashae.uses.damage import HOLE, NOISE, TASKS, Damaged, answer, check_task, damage, greyed, is_grey
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,6 +74,9 @@ class RestoreReport:
         Ratios of the mean squared error of all test pixels together: pictures that are hard to restore count for more.
     ssim_trivial, ssim
         Structural similarity.
+    grey
+        Pictures that have no colours of their own: none could be taken away, so they are neither learned from nor
+        measured on where the task is to give colours back.
     applied
         Pictures of another folder that were restored.
     failed
@@ -93,6 +96,7 @@ class RestoreReport:
     pooled: float
     ssim_trivial: float
     ssim: float
+    grey: int
     applied: int
     failed: tuple[Problem, ...]
 
@@ -153,8 +157,13 @@ def restore_folder(
     tell = on_progress or (lambda _stage, _done, _total: None)
     failed: list[Problem] = []
     whole = _load(folder, size, images, seed, failed, tell)
+    grey = 0
+    if task == "colour":
+        coloured = [one for one in whole if not is_grey(_levels(one))]
+        grey, whole = len(whole) - len(coloured), coloured
     if len(whole) < MIN_PICTURES:
         first = f" (the first problem: {failed[0].path}: {failed[0].reason})" if failed else ""
+        first += f", not counting {grey} that are grey" if grey else ""
         raise SourceError(
             f"{folder} holds {len(whole)} usable pictures{first}; learning to restore needs {MIN_PICTURES} or more"
         )
@@ -192,6 +201,7 @@ def restore_folder(
         pooled=_pooled([(one.again, one.original) for one in results]),
         ssim_trivial=means[3],
         ssim=means[4],
+        grey=grey,
         applied=applied,
         failed=tuple(failed),
     )
@@ -257,6 +267,11 @@ def _check_amount(task: str, amount: float | None) -> float:
     return amount
 
 
+def _levels(one: Loaded) -> Picture:
+    levels: Picture = one.pixels.astype(np.float32) / np.float32(255)
+    return levels
+
+
 def _measures(one: Restored) -> list[float]:
     # A picture that is restored without any error would be infinitely good: 100 dB is far beyond what 8 bits tell.
     ratios = [min(psnr(image, one.original), 100.0) for image in (one.damaged.seen, one.damaged.trivial, one.again)]
@@ -270,7 +285,7 @@ def _pooled(pairs: Sequence[tuple[Picture, Picture]]) -> float:
 def _restore(some: Sequence[Loaded], network: Restorer, task: str, amount: float, seed: int) -> list[Restored]:
     results = []
     for number, one in enumerate(some):
-        original = one.pixels.astype(np.float32) / np.float32(255)
+        original = _levels(one)
         damaged = damage(task, original, amount, np.random.default_rng([seed, 6, number]))
         results.append(Restored(one.relative, original, damaged, restore_picture(network, damaged, task)))
     return results
@@ -294,7 +309,7 @@ def _apply(
         except ImageError as error:
             failed.append(Problem(file.path, file.relative, error.reason))
             continue
-        picture = one.pixels.astype(np.float32) / np.float32(255)
+        picture = _levels(one)
         if task == "colour":
             picture = greyed(picture)
         hole = (one.hole & (task == "inpaint")).astype(np.float32)

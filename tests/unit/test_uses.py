@@ -22,7 +22,7 @@ from hashae.images.canonical import CanonicalForm
 from hashae.models import create_model
 from hashae.models.restorer import Restorer
 from hashae.training.few_labels import draw_labelled, few_labels
-from hashae.training.restoring import restore_picture, train_restorer
+from hashae.training.restoring import restoration_loss, restore_picture, train_restorer
 from hashae.training.trained import TrainedModel
 from hashae.training.weights import save_weights
 from hashae.uses import outliers as outliers_module
@@ -308,7 +308,43 @@ def test_a_restorer_learns_the_tint_of_its_pictures(rng):
         tinted, "colour", amount=0, steps=60, width=2, on_step=lambda _step, _steps, loss: losses.append(loss)
     )
     assert steps == 60
-    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
+    assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.5  # logarithms of the error
+
+
+def test_colours_of_all_pictures_count_alike(rng):
+    whole = torch.from_numpy(rng.random((2, 3, 9, 9)).astype(np.float32))
+    away = torch.tensor([0.3, 0.03]).view(2, 1, 1, 1)
+    halved = [
+        restoration_loss(whole + away * torch.tensor(share).view(2, 1, 1, 1), whole, "colour")
+        for share in ([1.0, 1.0], [0.5, 1.0], [1.0, 0.5])
+    ]
+    # Halving the error of the strong colours or that of the weak ones is worth as much; the mean would say a hundredth.
+    assert float(halved[0] - halved[1]) == pytest.approx(math.log(4) / 2, rel=0.01)
+    assert float(halved[0] - halved[2]) == pytest.approx(math.log(4) / 2, rel=0.25)
+    assert restoration_loss(whole + 0.1, whole, "denoise") == pytest.approx(0.01, rel=1e-3)
+
+
+def test_pictures_without_colours_are_left_out_where_colours_are_given(pictures, tmp_path):
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for path in pictures.iterdir():
+        with Image.open(path) as picture:
+            picture.save(folder / path.name)
+            if path.stem in {"03", "07"}:
+                picture.convert("L").convert("RGB").save(folder / f"{path.stem}-grey.png")
+    report, results = restore_folder(folder, tmp_path / "out", "colour", steps=1, threads=1)
+    assert (report.grey, report.learned, report.tested) == (2, 10, 2)
+    assert not any("grey" in one.relative for one in results)
+    assert restore_folder(folder, tmp_path / "again", "denoise", steps=1, threads=1)[0].learned == 11
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for path in [*sorted(pictures.iterdir())[:4], *folder.glob("*-grey.png")]:
+        (bare / path.name).write_bytes(path.read_bytes())
+    with raises_sentence(
+        SourceError,
+        f"{bare} holds 4 usable pictures, not counting 2 that are grey; learning to restore needs 5 or more",
+    ):
+        restore_folder(bare, tmp_path / "out", "colour")
 
 
 def test_a_folder_is_restored_and_left_alone(pictures, tmp_path):
