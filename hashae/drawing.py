@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 DPI = 110
 GREEN, RED, GREY = "#12743f", "#c0392b", "#5b6372"
 ACCENT = "#2456d6"
+
+GAP = 0.02
+"""Empty margin of a picture in a table of pictures, as a share of its place."""
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -53,24 +57,71 @@ def to_base64(figure: Figure, dpi: int = DPI) -> str:
     return base64.b64encode(to_png(figure, dpi)).decode()
 
 
-def put_picture(axes: Any, image: NDArray[np.float32] | None, frame: str | None = None) -> None:
-    """Put an image ``(channels, height, width)`` in [0, 1] into axes without ticks; None leaves them empty.
+def put_picture(axes: Any, image: NDArray[np.float32]) -> None:
+    """Put an image ``(channels, height, width)`` in [0, 1], of one or three channels, into axes without ticks."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    _show(axes, image)
+
+
+def picture_table(
+    rows: Sequence[tuple[str, Sequence[NDArray[np.float32] | None]]],
+    columns: Sequence[str] = (),
+    *,
+    side: float = 0.62,
+    names: float = 1.7,
+    quiet: Sequence[str] = (),
+    frames: Mapping[tuple[int, int], str] | None = None,
+) -> Figure:
+    """Draw rows of pictures in one set of axes: a set for each of hundreds of pictures would take seconds.
 
     Parameters
     ----------
-    axes
-        Of matplotlib.
-    image
-        One or three channels.
-    frame
-        Colour of a frame, or None for none.
+    rows
+        Name, and images ``(channels, height, width)`` in [0, 1]; None, or a shorter row, leaves places empty.
+    columns
+        Titles above the columns.
+    side
+        Of a picture's place, in inches.
+    names
+        Width of the names, in inches.
+    quiet
+        Names that are written in grey.
+    frames
+        (row, column) -> colour of a frame around the picture.
     """
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for side in axes.spines.values():
-        side.set_visible(frame is not None)
-        side.set_color(frame or "none")
-        side.set_linewidth(1.6)
-    if image is not None:
-        shown = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
-        axes.imshow(shown.clip(0, 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    from matplotlib.patches import Rectangle
+
+    across = max(len(images) for _, images in rows)
+    figure = new_figure(names + side * across, 0.3 * bool(columns) + 0.1 + side * len(rows))
+    axes = figure.subplots()
+    axes.set_axis_off()
+    axes.set(xlim=(0, across), ylim=(len(rows), 0), autoscale_on=False)
+    for place, title in enumerate(columns):
+        axes.text(place + 0.5, -0.08, title, ha="center", va="bottom", fontsize=8, color=GREY)
+    for row, (name, images) in enumerate(rows):
+        colour = GREY if name in quiet else "black"
+        axes.text(-0.12, row + 0.5, name, ha="right", va="center", fontsize=9, color=colour)
+        for place, image in enumerate(images):
+            if image is None:
+                continue
+            height, width = image.shape[1:]
+            margin = (0.5 - GAP) / max(height, width)
+            x, y, w, h = (
+                place + 0.5 - margin * width,
+                row + 0.5 - margin * height,
+                2 * margin * width,
+                2 * margin * height,
+            )
+            _show(axes, image, extent=(x, x + w, y + h, y))
+            frame = (frames or {}).get((row, place))
+            if frame:
+                axes.add_patch(Rectangle((x, y), w, h, fill=False, edgecolor=frame, linewidth=1.6))
+    return figure
+
+
+def _show(axes: Any, image: NDArray[np.float32], **settings: Any) -> None:
+    # As bytes, and grey as three channels: what takes no colour map is drawn several times as fast.
+    levels = np.rint(255 * image.clip(0, 1)).astype(np.uint8).transpose(1, 2, 0)
+    axes.imshow(np.broadcast_to(levels, (*levels.shape[:2], 3)), interpolation="nearest", **settings)

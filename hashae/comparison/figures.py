@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from hashae.comparison.data import ComparisonData
 from hashae.comparison.measure import ASKED, SHOWN
 from hashae.comparison.table import Line
-from hashae.drawing import ACCENT, GREEN, GREY, RED, colour_wheel, new_figure, put_picture
+from hashae.drawing import ACCENT, GREEN, GREY, RED, colour_wheel, new_figure, picture_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FEATURED = ACCENT
+FROM_CODE = "from its code"
 
 
 def colours(lines: Sequence[Line]) -> dict[str, Any]:
@@ -79,25 +80,9 @@ def reconstructions(lines: Sequence[Line], data: ComparisonData) -> Figure:
     rows: list[tuple[str, NDArray[np.float32] | None]] = [("images", clean)]
     for line in lines:
         shown = line.rows[0].examples
-        rows += [(line.variant, shown.get("latent")), ("from its code", shown.get("code"))]
-    rows = [row for row in rows if row[1] is not None]
-    count = len(clean)
-    figure = new_figure(1.6 + 0.56 * count, 0.58 * len(rows))
-    grid = figure.subplots(len(rows), count, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
-    for (name, images), line_axes in zip(rows, grid, strict=True):
-        for place, axes in enumerate(line_axes):
-            put_picture(axes, images[place] if images is not None and place < len(images) else None)
-        line_axes[0].text(
-            -0.25,
-            0.5,
-            name,
-            transform=line_axes[0].transAxes,
-            ha="right",
-            va="center",
-            fontsize=9,
-            color=GREY if name == "from its code" else "black",
-        )
-    return figure
+        rows += [(line.variant, shown.get("latent")), (FROM_CODE, shown.get("code"))]
+    drawn = [(name, list(images)) for name, images in rows if images is not None]
+    return picture_table(drawn, side=0.57, quiet=[FROM_CODE])
 
 
 def maps(lines: Sequence[Line], data: ComparisonData) -> Figure:
@@ -126,25 +111,20 @@ def answers(lines: Sequence[Line], data: ComparisonData) -> Figure:
     asked = min(ASKED, len(data.test))
     questions = data.form(data.test.take(np.arange(asked)).thumbs(data.form))
     per = min(len(line.rows[0].examples["answers"][0]) for line in lines)
-    columns = asked * (per + 1)
-    figure = new_figure(1.6 + 0.3 * columns, 0.36 * len(lines) + 0.3)
-    grid = figure.subplots(len(lines), columns, squeeze=False, gridspec_kw={"wspace": 0.05, "hspace": 0.05})
-    for line, line_axes in zip(lines, grid, strict=True):
+    rows: list[tuple[str, list[NDArray[np.float32]]]] = []
+    frames = {(row, question * (per + 1)): GREY for row in range(len(lines)) for question in range(asked)}
+    for row, line in enumerate(lines):
         found = line.rows[0].examples["answers"]
-        line_axes[0].text(
-            -0.4, 0.5, line.variant, transform=line_axes[0].transAxes, ha="right", va="center", fontsize=8
-        )
+        pictures: list[NDArray[np.float32]] = []
         for question in range(asked):
-            start = question * (per + 1)
-            put_picture(line_axes[start], questions[question], frame=GREY)
-            near = data.form(data.train.take(found[question][:per]).thumbs(data.form))
-            for place in range(per):
-                frame = None
-                if data.train_labels is not None and data.test_labels is not None:
-                    right = data.train_labels[found[question][place]] == data.test_labels[question]
-                    frame = GREEN if right else RED
-                put_picture(line_axes[start + 1 + place], near[place], frame=frame)
-    return figure
+            pictures += [questions[question], *data.form(data.train.take(found[question][:per]).thumbs(data.form))]
+            if data.train_labels is None or data.test_labels is None:
+                continue
+            for place, answer in enumerate(found[question][:per]):
+                right = data.train_labels[answer] == data.test_labels[question]
+                frames[row, question * (per + 1) + 1 + place] = GREEN if right else RED
+        rows.append((line.variant, pictures))
+    return picture_table(rows, side=0.33, names=1.4, frames=frames)
 
 
 def _quiet(axes: Any) -> None:

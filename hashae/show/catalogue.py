@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashae.codes import unpack
+from hashae.drawing import picture_table
 from hashae.errors import ConfigError, UnknownName
 from hashae.health import code_health
 from hashae.show import figures, planes
@@ -157,7 +158,7 @@ def interpolation(request: Request) -> Figure:
     line = request.model.decode(planes.between(first, second, request.steps))
     shares = np.linspace(0, 1, request.steps, dtype=np.float32)[:, None, None, None]
     pixels = ends[:1] + shares * (ends[1:] - ends[:1])
-    return figures.picture_rows([("latents", line), ("pixels", pixels)], [f"{share:.2f}" for share in shares.ravel()])
+    return picture_table([("latents", line), ("pixels", pixels)], [f"{share:.2f}" for share in shares.ravel()])
 
 
 def average(request: Request) -> Figure:
@@ -193,7 +194,7 @@ def attribute(request: Request) -> Figure:
     for number, latent in enumerate(start):
         walk = latent + shares[:, None] * direction
         rows.append((f"{names[1]} {number + 1}", request.model.decode(walk.astype(np.float32))))
-    return figures.picture_rows(rows, [f"{share:.2f}" for share in shares])
+    return picture_table(rows, [f"{share:.2f}" for share in shares])
 
 
 def samples(request: Request) -> Figure:
@@ -211,7 +212,7 @@ def samples(request: Request) -> Figure:
         for amount in (0.0, request.noise / 2, request.noise):
             moved = planes.shaken(start, latents, amount, chance)
             rows.append((f"latent + {amount:g} deviations", model.decode(moved)))
-    return figures.picture_rows(rows)
+    return picture_table(rows)
 
 
 def variances(request: Request) -> Figure:

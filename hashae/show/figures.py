@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hashae.drawing import ACCENT, GREY, RED, colour_wheel, new_figure, put_picture
+from hashae.drawing import ACCENT, GREY, RED, colour_wheel, new_figure, picture_table, put_picture
 from hashae.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,35 +21,10 @@ if TYPE_CHECKING:
 
 Images = NDArray[np.float32]
 
-CELL = 0.62
-"""Side of a small picture in inches."""
-
-
-def picture_rows(rows: Sequence[tuple[str, Images]], columns: Sequence[str] = ()) -> Figure:
-    """Draw rows of pictures, each with a title at its left.
-
-    Parameters
-    ----------
-    rows
-        Title and images of each; a shorter row leaves its last places empty.
-    columns
-        Titles above the columns.
-    """
-    across = max(len(images) for _, images in rows)
-    figure = new_figure(1.7 + CELL * across, 0.3 * bool(columns) + 0.1 + CELL * len(rows))
-    grid = figure.subplots(len(rows), across, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
-    for (title, images), line in zip(rows, grid, strict=True):
-        for place, axes in enumerate(line):
-            put_picture(axes, images[place] if place < len(images) else None)
-        line[0].text(-0.15, 0.5, title, transform=line[0].transAxes, ha="right", va="center", fontsize=9)
-    for axes, title in zip(grid[0], columns, strict=False):
-        axes.set_title(title, fontsize=8, color=GREY)
-    return figure
-
 
 def reconstructions(images: Images, from_latent: Images, from_code: Images) -> Figure:
     """Draw images above what is left of them in the latent, and in the code."""
-    return picture_rows([("image", images), ("from its latent", from_latent), ("from its code", from_code)])
+    return picture_table([("image", images), ("from its latent", from_latent), ("from its code", from_code)])
 
 
 def training_curves(steps: Sequence[dict[str, Any]], *, noise: bool = True) -> Figure:
@@ -131,7 +106,7 @@ def decoded_grid(images: Images, side: int, axes_names: str) -> Figure:
 
 def average(images: Images, of_pixels: Images, of_latents: Images) -> Figure:
     """Draw images, the mean of their pixels, and the decoded mean of their latents; the last two ``(1, ...)``."""
-    return picture_rows([("images", images), ("mean of pixels", of_pixels), ("mean of latents", of_latents)])
+    return picture_table([("images", images), ("mean of pixels", of_pixels), ("mean of latents", of_latents)])
 
 
 def variances(images: Images, mean: Images, variance: Images) -> Figure:
@@ -139,7 +114,7 @@ def variances(images: Images, mean: Images, variance: Images) -> Figure:
     deviation = np.sqrt(variance)
     largest = float(deviation.max())
     scaled = (deviation / max(largest, 1e-12)).astype(np.float32)
-    return picture_rows([("image", images), ("predicted mean", mean), (f"deviation\n(white: {largest:.2f})", scaled)])
+    return picture_table([("image", images), ("predicted mean", mean), (f"deviation\n(white: {largest:.2f})", scaled)])
 
 
 def code_meaning(images: Images, decoded: Images, flipped: Images, bits: Sequence[int]) -> Figure:
@@ -154,24 +129,14 @@ def code_meaning(images: Images, decoded: Images, flipped: Images, bits: Sequenc
     bits
         Numbers of these bits.
     """
-    n, across = len(images), 2 + len(bits)
     change = (flipped - decoded[:, None]).mean(axis=2)  # (n, bits, h, w)
     largest = max(float(np.abs(change).max()), 1e-6)
-    figure = new_figure(0.8 + 1.1 * CELL * across, 0.4 + 2 * CELL * n)
-    grid = figure.subplots(2 * n, across, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
-    for row in range(n):
-        upper, lower = grid[2 * row], grid[2 * row + 1]
-        put_picture(upper[0], images[row])
-        put_picture(upper[1], decoded[row])
-        for axes in lower[:2]:
-            put_picture(axes, None)
-        for place in range(len(bits)):
-            put_picture(upper[2 + place], flipped[row, place])
-            put_picture(lower[2 + place], None)
-            lower[2 + place].imshow(change[row, place], cmap="RdBu_r", vmin=-largest, vmax=largest)
-    for axes, title in zip(grid[0], ["image", "its code", *(f"bit {bit}" for bit in bits)], strict=True):
-        axes.set_title(title, fontsize=8, color=GREY)
-    return figure
+    tinted = colour_wheel("RdBu_r")(0.5 + change / (2 * largest))[..., :3]  # (n, bits, h, w, 3)
+    rows: list[tuple[str, list[NDArray[np.float32] | None]]] = []
+    for image, code, others, tints in zip(images, decoded, flipped, tinted, strict=True):
+        rows.append(("", [image, code, *others]))
+        rows.append(("", [None, None, *tints.transpose(0, 3, 1, 2).astype(np.float32)]))
+    return picture_table(rows, ["image", "its code", *(f"bit {bit}" for bit in bits)], names=0.1)
 
 
 def code_bits(codes: CodeHealth, radius: int | None = None, own_radius: bool = False) -> Figure:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from hashae.drawing import new_figure, put_picture
+from hashae.drawing import picture_table
 from hashae.errors import ConfigError, ImageError, SourceError
 from hashae.evaluation.likeness import psnr, ssim
 from hashae.images.decode import large_images_allowed, opened, read_bytes
@@ -244,17 +244,13 @@ def sheet(results: Sequence[Restored], trivial: str, shown: int = SHOWN) -> Figu
     same = trivial != "blurred"  # what is given is the trivial answer
     if same:
         titles.remove("damaged")
-    figure = new_figure(1.3 * len(some) + 0.9, 1.3 * len(titles))
-    grid = figure.subplots(len(titles), len(some), squeeze=False, gridspec_kw={"wspace": 0.03, "hspace": 0.03})
-    for column, one in enumerate(some):
-        rows = [one.original, one.damaged.seen, one.damaged.trivial, one.again]
+    columns = []
+    for one in some:
+        column = [one.original, one.damaged.seen, one.damaged.trivial, one.again]
         if same:
-            del rows[1]
-        for axes, image in zip(grid[:, column], rows, strict=True):
-            put_picture(axes, image)
-    for axes, title in zip(grid[:, 0], titles, strict=True):
-        axes.set_ylabel(title, fontsize=9)
-    return figure
+            del column[1]
+        columns.append(column)
+    return picture_table(list(zip(titles, zip(*columns, strict=True), strict=True)), side=1.3, names=1.0)
 
 
 def _check_amount(task: str, amount: float | None) -> float:

@@ -28,6 +28,9 @@ from hashae.training.radius import Radii
 SHAPES = [(1, 16, 16), (3, 16, 16), (1, 12, 19)]
 TERMS = ("reconstruction", "agreement", "balance", "decorrelation")
 PENALTIES = ("sparsity", "contraction", "divergence")
+LEARNED = 0.985
+"""Of the first loss: what the loss of eight pictures has to fall below."""
+
 AT_ZERO = ("binary", "threshold", "pca", "itq", "lsh")
 """Models whose bits are signs; all others take the median."""
 
@@ -185,14 +188,16 @@ def test_eight_pictures_can_be_learned_by_heart(variant, trunk, shape):
     data = views(8, shape)
     optimiser = torch.optim.Adam(model.parameters(), lr=0.01)
     seen = []
-    for _ in range(60):
+    for _ in range(60):  # at most
         losses = model.loss(data, LossWeights(sigma=0.2, temperature=0.5))
         optimiser.zero_grad()
         losses.total.backward()
         optimiser.step()
-        seen.append({"total": losses.total.detach(), "reconstruction": losses.terms["reconstruction"].detach()})
-    for what in ("total", "reconstruction"):
-        assert float(sum(losses[what] for losses in seen[-3:]) / 3) < 0.985 * float(seen[0][what]), what
+        seen.append([float(losses.total.detach()), float(losses.terms["reconstruction"].detach())])
+        last = np.mean(seen[-3:], axis=0)
+        if len(seen) > 5 and (last < LEARNED * np.array(seen[0])).all():
+            return
+    raise AssertionError(f"total and reconstruction were {seen[0]}, and are {last} after 60 steps")
 
 
 @every_model
