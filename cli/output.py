@@ -25,6 +25,7 @@ def say(text: str) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table on standard output; columns of numbers are right-aligned."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -32,13 +33,17 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     listed = [[str(cell).encode("utf-8", "backslashreplace").decode("utf-8") for cell in row] for row in rows]
     if title:
         click.echo(title)  # not the table's own: that one is broken at the table's width
-    table = Table()
-    for number, column in enumerate(columns):
-        numeric = bool(listed) and all(row[number][:1].isdigit() for row in listed)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    numeric = [bool(listed) and all(row[number][:1].isdigit() for row in listed) for number in range(len(columns))]
+    console, table = Console(), Table()
+    widths = [max(len(row[number]) for row in [columns, *listed]) for number in range(len(columns))]
+    if sum(widths) + 3 * len(columns) + 1 > console.width:
+        # Without lines between its columns it may still fit, and no cell has to be broken.
+        table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
+    for column, number in zip(columns, numeric, strict=True):
+        table.add_column(column, justify="right" if number else "left", overflow="fold")
     for row in listed:
         table.add_row(*(escape(cell) for cell in row))
-    Console().print(table)
+    console.print(table)
 
 
 def print_failures(failures: Sequence[Failure]) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 110
-GREEN, RED, GREY = "#12743f", "#c0392b", "#5b6372"
+RED, GREY = "#c0392b", "#5b6372"
 ACCENT = "#2456d6"
 
 GAP = 0.02
@@ -66,7 +66,7 @@ def put_picture(axes: Any, image: NDArray[np.float32]) -> None:
 
 
 def picture_table(
-    rows: Sequence[tuple[str, Sequence[NDArray[np.float32] | None]]],
+    rows: Sequence[tuple[str, Sequence[NDArray[np.float32] | None] | NDArray[np.float32]]],
     columns: Sequence[str] = (),
     *,
     side: float = 0.62,
@@ -79,7 +79,8 @@ def picture_table(
     Parameters
     ----------
     rows
-        Name, and images ``(channels, height, width)`` in [0, 1]; None, or a shorter row, leaves places empty.
+        Name, and images ``(channels, height, width)`` in [0, 1], as a list or an array; None, or a shorter row, leaves
+        places empty.
     columns
         Titles above the columns.
     side

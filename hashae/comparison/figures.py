@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hashae.comparison.data import ComparisonData
 from hashae.comparison.measure import ASKED, SHOWN
 from hashae.comparison.table import Line
-from hashae.drawing import ACCENT, GREEN, GREY, RED, colour_wheel, new_figure, picture_table
+from hashae.drawing import ACCENT, GREY, RED, colour_wheel, new_figure, picture_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -107,22 +107,23 @@ def maps(lines: Sequence[Line], data: ComparisonData) -> Figure:
 
 
 def answers(lines: Sequence[Line], data: ComparisonData) -> Figure:
-    """Draw questions and the nearest training images by code; green frames have the label of the question."""
+    """Draw questions, and below them the nearest training images by each code; red frames have another label."""
     asked = min(ASKED, len(data.test))
     questions = data.form(data.test.take(np.arange(asked)).thumbs(data.form))
     per = min(len(line.rows[0].examples["answers"][0]) for line in lines)
-    rows: list[tuple[str, list[NDArray[np.float32]]]] = []
-    frames = {(row, question * (per + 1)): GREY for row in range(len(lines)) for question in range(asked)}
-    for row, line in enumerate(lines):
-        found = line.rows[0].examples["answers"]
-        pictures: list[NDArray[np.float32]] = []
-        for question in range(asked):
-            pictures += [questions[question], *data.form(data.train.take(found[question][:per]).thumbs(data.form))]
+    gap: list[NDArray[np.float32] | None] = [None]
+    above = gap * ((per + 1) * asked - 1)
+    above[:: per + 1] = list(questions)
+    rows = [("question", above)]
+    frames = {}
+    for row, line in enumerate(lines, start=1):
+        pictures: list[NDArray[np.float32] | None] = []
+        for question, found in enumerate(line.rows[0].examples["answers"][:asked]):
+            pictures += [*gap[: len(pictures)], *data.form(data.train.take(found[:per]).thumbs(data.form))]
             if data.train_labels is None or data.test_labels is None:
                 continue
-            for place, answer in enumerate(found[question][:per]):
-                right = data.train_labels[answer] == data.test_labels[question]
-                frames[row, question * (per + 1) + 1 + place] = GREEN if right else RED
+            for place in np.flatnonzero(data.train_labels[found[:per]] != data.test_labels[question]):
+                frames[row, question * (per + 1) + int(place)] = RED
         rows.append((line.variant, pictures))
     return picture_table(rows, side=0.33, names=1.4, frames=frames)
 

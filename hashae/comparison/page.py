@@ -44,8 +44,8 @@ def to_html(comparison: Comparison) -> str:
             )
         draw(
             "Questions and answers",
-            "A test image in a grey frame, then the nearest training images by code"
-            + (": green frames are of the same class." if data.classes else "."),
+            "Test images, and below each the nearest training images by code"
+            + (": red frames are of another class." if data.classes else "."),
             figures.answers(found, data),
         )
         draw(
