@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from hashae.errors import ConfigError
+from hashae.indexer.answer import ImageMatch
 from hashae.indexer.answer_query import Question
 from hashae.indexer.image_row import ImageRow
 from hashae.indexer.served import TimedAnswer
 from hashae.serve.text import shown
+
+MATCH = tuple(field.name for field in fields(ImageMatch))
+"""What is told of a match; dataclasses.asdict would copy each value, which takes longer than the search."""
 
 MOST = 1000
 """Matches of one answer; how many there were in all is told."""
@@ -55,7 +59,7 @@ def answer_dict(timed: TimedAnswer) -> dict[str, Any]:
     how = None if answer.explanation is None else _finite(asdict(answer.explanation))
     listed = [
         {
-            **asdict(match),
+            **{name: getattr(match, name) for name in MATCH},
             "shown": shown(match.path),
             "name": shown(os.path.basename(match.path)),
             "folder": shown(os.path.dirname(match.path)),
