@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, CursorResult, Engine, PoolProxiedConnection, create_engine, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, NoResultFound
 
 from hashae.db.holder import holder
 from hashae.db.schema import APPLICATION_ID, SCHEMA_REVISION
@@ -153,6 +153,8 @@ class Database:
             raise translate(self.path, error.orig or error) from error
         except sqlite3.Error as error:
             raise translate(self.path, error) from error
+        except NoResultFound as error:  # a row that every collection has: its page was overwritten
+            raise translate(self.path, sqlite3.DatabaseError("malformed: a row is missing")) from error
 
 
 def inserted_id(result: CursorResult[Any]) -> int:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from hashae.indexer.content import content_hash
 from hashae.indexer.journal import Entry, Journal
-from hashae.indexer.moves import copy_new, free_names, make_hardlink, make_reflink, make_symlink, move_new
+from hashae.indexer.moves import copy_new, free_names, make_folder, make_hardlink, make_reflink, make_symlink, move_new
 from hashae.indexer.trash import find_in_trash, info_of, put_into_trash
 
 ACTIONS = ("trash", "move", "hardlink", "symlink", "reflink")
@@ -120,7 +120,7 @@ def _move(entry: Entry, journal: Journal) -> Entry:
             entry = journal.intend(replace(entry, **names))
         try:
             try:
-                os.makedirs(os.path.dirname(name), exist_ok=True)
+                make_folder(os.path.dirname(name))
             except FileExistsError as error:
                 raise OSError(errno.ENOTDIR, f"{os.path.dirname(name)} is no folder") from error
             move_new(entry.path, name, names["temporary"], entry.content)
@@ -153,6 +153,8 @@ def _link(entry: Entry, journal: Journal, unchanged: Callable[[], bool]) -> Entr
 
 def _restore(entry: Entry, temporary: str) -> None:
     if os.path.lexists(entry.path):
+        if holds(entry.path, entry.content) and find_in_trash(entry.path, entry.content) is None:
+            return  # a power cut took back what the journal says, or somebody was faster
         raise OSError(errno.EEXIST, "there is a file at its place now; move that away first")
     if holds(entry.target, entry.content):
         assert entry.target is not None
@@ -169,6 +171,8 @@ def _restore(entry: Entry, temporary: str) -> None:
 
 def _move_back(entry: Entry, temporary: str) -> None:
     if entry.target is None or not os.path.lexists(entry.target):
+        if holds(entry.path, entry.content):
+            return
         raise OSError(errno.ENOENT, f"is gone from {entry.target}")
     if not holds(entry.target, entry.content):
         raise OSError(errno.EIO, f"has changed since it was moved, or cannot be read: {entry.target}")
@@ -176,7 +180,7 @@ def _move_back(entry: Entry, temporary: str) -> None:
 
 
 def _return(source: str, entry: Entry, temporary: str) -> None:
-    os.makedirs(os.path.dirname(entry.path), exist_ok=True)
+    make_folder(os.path.dirname(entry.path))
     try:
         move_new(source, entry.path, temporary, entry.content)
     except FileExistsError as error:
@@ -186,6 +190,8 @@ def _return(source: str, entry: Entry, temporary: str) -> None:
 def _unlink(entry: Entry, temporary: str) -> None:
     """Put a file of its own in the place of a link."""
     if entry.action != "reflink" and not is_link(entry):
+        if holds(entry.path, entry.content):
+            return  # it is a file of its own: a power cut took the link back
         raise OSError(errno.EINVAL, "is no link to its keeper any more")
     try:
         same = content_hash(entry.path) == entry.content

@@ -7,8 +7,8 @@ import errno
 import os
 import shutil
 import sys
+from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from hashae.indexer.content import content_hash
@@ -86,7 +86,7 @@ def move_new(source: str, target: str, temporary: str, content: bytes) -> None:
     except OSError:
         os.unlink(temporary)
         raise
-    _sync_folder(target)
+    sync_folder(target)
     try:
         os.unlink(source)
     except OSError:
@@ -183,15 +183,43 @@ def free_names(path: str) -> Any:
         number += 1
 
 
-def _sync_folder(path: str) -> None:
-    """Make a new name in a folder last through a power cut, where the file system can."""
-    try:
-        folder = os.open(Path(path).parent, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(folder)
-    except OSError:
-        pass
-    finally:
-        os.close(folder)
+def make_folder(path: str) -> None:
+    """Make a folder and what is missing above it, so that they last through a power cut.
+
+    Raises
+    ------
+    FileExistsError
+        If there is a file at `path`, or above it.
+    OSError
+        If it cannot be made.
+    """
+    missing = []
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for folder in reversed(missing):
+        try:
+            os.mkdir(folder)
+        except FileExistsError:
+            if not os.path.isdir(folder):  # else somebody was faster
+                raise
+        sync_folder(folder)
+
+
+def sync_folder(path: str) -> None:
+    """Make the name of a file or folder last through a power cut, where the file system can."""
+    _sync(os.path.dirname(path))
+
+
+def sync_file(path: str) -> None:
+    """Make the content of a file last through a power cut, where the file system can."""
+    _sync(path)
+
+
+def _sync(path: str) -> None:
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from hashae.indexer.actions import discard, holds, is_link
 from hashae.indexer.journal import Entry, Journal
+from hashae.indexer.moves import sync_folder
 from hashae.indexer.trash import find_in_trash, forget_empty, info_of
 
 INTERRUPTED = "interrupted; the file is where it was"
@@ -39,6 +40,7 @@ def _after_doing(entry: Entry, journal: Journal) -> Entry:
         forget_empty(entry.path)
     elif entry.action == "move" and holds(target, entry.content):
         if holds(entry.path, entry.content) and _are_two(entry):
+            sync_folder(str(target))
             with suppress(OSError):
                 os.unlink(entry.path)  # the copy was complete and read again; only this step was missing
         done = not os.path.lexists(entry.path)
@@ -57,6 +59,7 @@ def _after_undoing(entry: Entry, journal: Journal) -> Entry:
         undone = holds(entry.path, entry.content)
         if undone and entry.target is not None:
             if holds(entry.target, entry.content) and _are_two(entry):
+                sync_folder(entry.path)
                 with suppress(OSError):
                     os.unlink(entry.target)
             if entry.action == "trash" and not os.path.lexists(entry.target):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from hashae.indexer.content import content_hash
+from hashae.indexer.moves import sync_file, sync_folder
 
 MAX_INFO = 1 << 16
 """Bytes of a ``.trashinfo`` file that are looked at."""
@@ -61,13 +62,19 @@ def put_into_trash(path: str, content: bytes) -> str | None:
                     os.unlink(found.info)
         raise
     trashed = find_in_trash(path, content)
-    return None if trashed is None else trashed.file
+    if trashed is None:
+        return None
+    # Without its entry the desktop does not know where a file came from; a copy on another disk is not there yet.
+    for written in (trashed.info, trashed.file):
+        sync_file(written)
+        sync_folder(written)
+    return trashed.file
 
 
 def find_in_trash(path: str, content: bytes) -> Trashed | None:
     """Return the file of this content that was at `path` before it went into the trash, or None."""
     path = _real(path)
-    for candidates in (_likely(path), _listed(path)):  # the whole trash is listed only if need be
+    for candidates in (_likely(path), _listed(path), _unlabelled(path)):  # all of it is listed only if need be
         for found in candidates:
             with suppress(OSError):
                 if content_hash(found.file) == content:
@@ -138,6 +145,28 @@ def _listed(path: str) -> Iterator[Trashed]:
                 found = _came_from(path, trash, top, info.removesuffix(".trashinfo"))
                 if found is not None:
                     yield found
+
+
+def _unlabelled(path: str) -> Iterator[Trashed]:
+    """Yield what may have come from `path` by its name, and has no entry that says so: a power cut can lose that."""
+    stem, ending = os.path.splitext(os.path.basename(path))
+    for trash, _ in _trashes(path):
+        try:
+            names = os.listdir(os.path.join(trash, "files"))
+        except OSError:
+            continue
+        for name in sorted(names):
+            found = Trashed(os.path.join(trash, "files", name), os.path.join(trash, "info", f"{name}.trashinfo"))
+            if name.startswith(stem) and name.endswith(ending) and not _says_where(found.info):
+                yield found
+
+
+def _says_where(info: str) -> bool:
+    try:
+        with open(info, "rb") as file:
+            return b"Path=" in file.read(MAX_INFO)
+    except OSError:
+        return False
 
 
 def _came_from(path: str, trash: str, top: str, name: str) -> Trashed | None:

@@ -21,9 +21,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from hashae.errors import ImageError
+from hashae.images.shrink import ORIENTATION, TURNS, to_mode, to_picture, upright_strips
 
 # Formats whose decoders are Pillow's own and start no other program (EPS would start Ghostscript).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "TGA", "ICO", "JPEG2000", "MPO", "HEIF", "AVIF")
@@ -34,16 +35,6 @@ MAX_PIXELS = 178_956_970
 MAX_BYTES = 1 << 30
 """Largest file that is read into memory."""
 
-_ORIENTATION = 0x0112
-_TRANSPOSE = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 # What decoders are known to raise on damaged files; anything else is a fault of ours and must be seen.
 _DAMAGE = (
     OSError,
@@ -158,10 +149,10 @@ def decode(data: bytes, path: str | Path, *, side: int, channels: int = 1) -> De
         # Twice the side: a JPEG's own scaling is coarser than the area resize after it, and codes can tell.
         image.draft("L" if channels == 1 else "RGB", (2 * side, 2 * side))
         image.load()
-        orientation = image.getexif().get(_ORIENTATION, 1)  # after loading: a TIFF turns itself and drops the mark
-        small = _to_mode(image, "L" if channels == 1 else "RGB", side)
-    if orientation in _TRANSPOSE:
-        small = small.transpose(_TRANSPOSE[orientation])
+        orientation = image.getexif().get(ORIENTATION, 1)  # after loading: a TIFF turns itself and drops the mark
+        small = to_mode(image, "L" if channels == 1 else "RGB", side)
+    if orientation in TURNS:
+        small = small.transpose(TURNS[orientation])
         if orientation >= 5:
             width, height = height, width
     pixels = np.asarray(small, np.uint8)
@@ -178,12 +169,13 @@ def pixel_hash(data: bytes, path: str | Path) -> bytes:
         As :func:`decode`.
     """
     with opened(data, path) as image:
-        upright = ImageOps.exif_transpose(image)
+        image.load()
         # Palettes and greys are compared by what they show; deep greys keep their depth.
-        mode = upright.mode if upright.mode.startswith(("I", "F")) else "RGBA"
-        pixels = upright.convert(mode)
-        digest = hashlib.sha256(f"{pixels.mode} {pixels.size}".encode())
-        digest.update(pixels.tobytes())
+        mode = image.mode if image.mode.startswith(("I", "F")) else "RGBA"
+        turned = image.getexif().get(ORIENTATION, 1) in {5, 6, 7, 8}
+        digest = hashlib.sha256(f"{mode} {image.size[::-1] if turned else image.size}".encode())
+        for strip in upright_strips(image):
+            digest.update(strip.convert(mode).tobytes())
     return digest.digest()[:16]
 
 
@@ -211,13 +203,10 @@ def small_picture(data: bytes, path: str | Path, *, side: int) -> Image.Image:
     with _damage_named(data, path), Image.open(io.BytesIO(data), formats=_readable()) as image:
         _check_pixels(image, path)
         image.draft("RGB", (2 * side, 2 * side))
-        deep = image.mode.startswith(("I", "F"))
-        small = _to_eight_bits(ImageOps.exif_transpose(image)) if deep else image.convert("RGBA")
-        small.thumbnail((side, side))
-        small = ImageOps.exif_transpose(small)
-        if small.mode == "RGBA":
-            small = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small)
-        return small.convert("RGB")
+        image.load()
+        orientation = image.getexif().get(ORIENTATION, 1)
+        small = to_picture(image, side)
+    return small.transpose(TURNS[orientation]) if orientation in TURNS else small
 
 
 @cache
@@ -249,36 +238,6 @@ def _damage_named(data: bytes, path: str | Path) -> Iterator[None]:
 def _check_pixels(image: Image.Image, path: str | Path) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(path, f"{image.width} x {image.height} pixels; the limit is {MAX_PIXELS:,} in all")
-
-
-def _to_mode(image: Image.Image, mode: str, side: int) -> Image.Image:
-    """Return `image` area-resized to ``side x side`` in `mode`, transparency laid on white."""
-    if image.mode.startswith(("I", "F")):
-        image = _to_eight_bits(image)
-    elif image.mode in {"P", "PA", "LA", "RGBA", "La", "RGBa"} or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    elif image.mode == "LAB":
-        image = image.convert("RGB")  # Pillow knows no other way out of it
-    factor = min(image.width, image.height) // (2 * side)
-    if factor > 1 and image.mode not in {"1", "P"}:
-        image = image.reduce(factor)
-    if image.mode != mode:
-        image = image.convert(mode)
-    return image.resize((side, side), Image.Resampling.BOX)
-
-
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Scale 16-bit, 32-bit and float greys to 0..255; ``convert`` would clip them to white."""
-    values: NDArray[np.float32] = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
-    low, high = float(values.min()), float(values.max())
-    if image.mode.startswith("I;16") or (low >= 0 and 255 < high <= 65535):
-        values /= np.float32(257)
-    elif low >= 0 and high <= 255:
-        values *= np.float32(255 if high <= 1 else 1)
-    else:  # the range itself may be too large for float32
-        values = ((values.astype(np.float64) - low) * (255 / max(high - low, 1e-12))).astype(np.float32)
-    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
 
 
 def _what_it_is(data: bytes) -> str:

@@ -21,15 +21,12 @@ STEPS = ("os.", "ctypes.call_function", "shutil.", "fcntl.ioctl", "ours.")
 QUIET = {"os.listdir", "os.scandir", "os.kill"}
 
 
-def die_at(steps_left):
-    """Kill this process right before the given step."""
+def at_every_step(call):
+    """Call a function right before every step of this process, from now on."""
 
     def step(event, _arguments):
-        nonlocal steps_left
         if event.startswith(STEPS) and event not in QUIET:
-            steps_left -= 1
-            if steps_left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+            call()
 
     for name in ("intend", "settle", "begin"):
         wrapped = getattr(Journal, name)
@@ -44,10 +41,26 @@ def die_at(steps_left):
     sys.addaudithook(step)
 
 
+def die_at(steps_left):
+    """Kill this process right before the given step."""
+
+    def count():
+        nonlocal steps_left
+        steps_left -= 1
+        if steps_left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    at_every_step(count)
+
+
 def act(request):
     executor = Executor(open_database(request["db"]), 1, lambda path: b"")
     plan = read_plan(Path(request["plan"]))
     die_at(request["at"])
+    do(executor, plan, request)
+
+
+def do(executor, plan, request):
     if request["action"] == "undo":
         executor.undo()
     else:

@@ -8,7 +8,7 @@ import time
 import pytest
 
 BATCH = 16
-PICTURES = 180
+PICTURES = 120
 RUNNER = f"""
 import time
 import hashae.indexer.ingest as ingest
@@ -43,7 +43,7 @@ def stored(path):
 def wait_for(child, path, count):
     """Wait until `count` images are stored or the run has ended."""
     while child.poll() is None and stored(path) < count:
-        time.sleep(0.002)
+        time.sleep(0.01)  # looking is not free: the run should get on
 
 
 def expected_codes(encoder, folder, others):
@@ -58,7 +58,7 @@ def test_kill_9_at_random_moments_loses_at_most_a_batch_and_the_end_is_as_if_und
     rng = random.Random(7)
     files = fingerprint(pictures)
     killed = 0
-    for number in range(7):
+    for number in range(4):  # fifty in tests/faults, by name
         before = stored(db)
         child = spawn("index", pictures, "--db", db, "--workers", "1", before=RUNNER)
         if number == 0:
@@ -73,7 +73,7 @@ def test_kill_9_at_random_moments_loses_at_most_a_batch_and_the_end_is_as_if_und
         done = len(codes) - 1
         assert done >= before  # a reader from outside never sees more than what is kept
         assert done % BATCH == 0 or done == PICTURES
-    assert killed >= 5
+    assert killed >= 3
     assert stored(db) > 0
     final = hashae("index", pictures, "--db", db, before=RUNNER)
     assert final.status == 0
@@ -88,7 +88,7 @@ def test_a_collection_killed_while_it_is_made_can_be_made_again(
     rng = random.Random(8)
     folder = fill(tmp_path / "few", range(3))
     db = tmp_path / "new.db"
-    for _ in range(3):
+    for _ in range(2):
         child = spawn("index", folder, "--encoder", encoder_file, "--db", db)
         while child.poll() is None and not db.exists():
             time.sleep(0.001)
