@@ -39,7 +39,7 @@ def watch(folder: Path | None, quiet_time: int, db: Path | None) -> None:
     from hashae.cli.learn import ensure_encoder
     from hashae.cli.output import say
     from hashae.errors import CollectionError, SourceError
-    from hashae.images.scan import EXTENSIONS, check_folder
+    from hashae.images.scan import check_folder, is_candidate
     from hashae.indexer import Collection
     from hashae.indexer.watching import watch_folders
 
@@ -56,7 +56,7 @@ def watch(folder: Path | None, quiet_time: int, db: Path | None) -> None:
         raise SourceError(f"none of the {len(sources)} folders of {path} is there now; mount their drives first")
 
     def is_picture(name: str) -> bool:
-        return os.path.splitext(name)[1].lower() in EXTENSIONS
+        return is_candidate(name)
 
     told = False
     for changed in watch_folders(watched, is_picture, Event(), quiet_ms=quiet_time):

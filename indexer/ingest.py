@@ -442,4 +442,5 @@ def ingest_sources(
 
 def _curable(reason: str) -> bool:
     """Return True if the reason was a missing library that is installed now."""
-    return "hashae[heif]" in reason and find_spec("pillow_heif") is not None
+    extras = {"hashae[heif]": "pillow_heif", "hashae[raw]": "rawpy"}
+    return any(extra in reason and find_spec(library) is not None for extra, library in extras.items())

@@ -11,7 +11,7 @@ from hashae.errors import ConfigError
 from hashae.indexer.image_row import ImageRow
 from hashae.indexer.sources import is_below
 
-LOSSLESS = frozenset({"PNG", "BMP", "DIB", "TIFF", "PPM", "TGA"})
+LOSSLESS = frozenset({"PNG", "BMP", "DIB", "TIFF", "PPM", "TGA", "RAW"})
 
 DEFAULT_RULES = ("pixels", "format", "size", "oldest", "path")
 """Order in which the rules are asked if nobody chooses another."""

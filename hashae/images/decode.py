@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from hashae.errors import ImageError
+from hashae.images.raw import is_raw, preview, sensor_hash
 from hashae.images.shrink import ORIENTATION, TURNS, to_mode, to_picture, upright_strips
 
 # Formats whose decoders are Pillow's own and start no other program (EPS would start Ghostscript).
@@ -119,9 +120,14 @@ def opened(data: bytes, path: str | Path) -> Iterator[Image.Image]:
     ImageError
         As :func:`decode`.
     """
-    with _damage_named(data, path), Image.open(io.BytesIO(data), formats=_readable()) as image:
-        _check_pixels(image, path)
-        yield image
+    with _damage_named(data, path):
+        raw = preview(data, path) if is_raw(path) else None
+        with Image.open(io.BytesIO(data if raw is None else raw.data), formats=_readable()) as image:
+            _check_pixels(image, path)
+            if raw is not None:
+                image.format = "RAW"
+                image.info["raw"] = (raw.width, raw.height)
+            yield image
 
 
 def decode(data: bytes, path: str | Path, *, side: int, channels: int = 1) -> DecodedImage:
@@ -144,7 +150,7 @@ def decode(data: bytes, path: str | Path, *, side: int, channels: int = 1) -> De
         If the bytes are no image, are damaged or truncated, or hold more than `MAX_PIXELS` pixels.
     """
     with opened(data, path) as image:
-        width, height = image.size
+        width, height = image.info.get("raw", image.size)
         name = image.format or "unknown"
         # Twice the side: a JPEG's own scaling is coarser than the area resize after it, and codes can tell.
         image.draft("L" if channels == 1 else "RGB", (2 * side, 2 * side))
@@ -168,6 +174,9 @@ def pixel_hash(data: bytes, path: str | Path) -> bytes:
     ImageError
         As :func:`decode`.
     """
+    if is_raw(path):
+        with _damage_named(data, path):
+            return sensor_hash(data, path)
     with opened(data, path) as image:
         image.load()
         # Palettes and greys are compared by what they show; deep greys keep their depth.
@@ -200,8 +209,7 @@ def small_picture(data: bytes, path: str | Path, *, side: int) -> Image.Image:
     ImageError
         As :func:`decode`.
     """
-    with _damage_named(data, path), Image.open(io.BytesIO(data), formats=_readable()) as image:
-        _check_pixels(image, path)
+    with opened(data, path) as image:
         image.draft("RGB", (2 * side, 2 * side))
         image.load()
         orientation = image.getexif().get(ORIENTATION, 1)

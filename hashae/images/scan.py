@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hashae.errors import SourceError
+from hashae.images.raw import ENDINGS as RAW_ENDINGS
+from hashae.images.raw import is_readable
 
 EXTENSIONS = frozenset(
     """.jpg .jpeg .jpe .jfif .png .gif .bmp .dib .tif .tiff .webp .ppm .pgm .pbm .pnm .tga .ico .jp2 .j2k
     .heic .heif .avif .mpo .apng""".split()
 )
-"""File name endings, lower case, that are looked at. What is inside decides: see :mod:`hashae.images.decode`."""
+"""File name endings, lower case, that are looked at; those of raw files are, too, where their extra is installed.
+What is inside decides: see :mod:`hashae.images.decode`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +75,18 @@ def check_folder(folder: str | Path) -> Path:
         raise SourceError(f"{path} cannot be listed ({error.strerror or error})") from error
 
 
+def is_candidate(name: str) -> bool:
+    """Tell whether a file name says picture."""
+    ending = os.path.splitext(name)[1].lower()
+    return ending in EXTENSIONS or (ending in RAW_ENDINGS and is_readable())
+
+
 def _inside(link: str, root: Path) -> bool:
     """Return whether a link leads to something below `root` that a scan finds without it."""
     target = os.path.realpath(link)
     base = os.path.realpath(root) + os.sep
     hidden = any(part.startswith(".") for part in target[len(base) :].split(os.sep))
-    known = os.path.splitext(target)[1].lower() in EXTENSIONS
-    return target.startswith(base) and known and not hidden
+    return target.startswith(base) and is_candidate(target) and not hidden
 
 
 def scan(folder: str | Path, on_problem: Callable[[Problem], None] | None = None) -> Iterator[FoundFile]:
@@ -119,7 +127,7 @@ def scan(folder: str | Path, on_problem: Callable[[Problem], None] | None = None
             if entry.name.startswith("."):
                 continue
             name = f"{relative}/{entry.name}" if relative else entry.name
-            candidate = os.path.splitext(entry.name)[1].lower() in EXTENSIONS
+            candidate = is_candidate(entry.name)
             try:
                 if not candidate and not entry.is_dir():
                     continue

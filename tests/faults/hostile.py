@@ -21,9 +21,19 @@ from hashae.db.salvage import integrity, readable, salvage
 from hashae.encoder import Encoder
 from hashae.errors import HashaeError, ImageError
 from hashae.images.decode import decode, large_images_allowed, pixel_hash, thumbnail
+from hashae.images.raw import is_readable
 from hashae.indexer import Collection
 from hashae.indexer.plan import read_plan
 from hashae.indexer.verdict_file import read_verdicts
+
+
+def loaded(path):
+    """Return the module in a file."""
+    spec = importlib.util.spec_from_file_location(f"loaded_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
 
 # --- bytes --------------------------------------------------------------------------------------------------------
 
@@ -108,7 +118,19 @@ def _pictures():
     return found
 
 
-PICTURES = _pictures()
+def _raw():
+    """Return two DNG files, one with the camera turned; nothing where they cannot be read."""
+    if not is_readable():
+        return {}
+    path = Path(__file__).parents[1] / "unit" / "dng.py"
+    preview = io.BytesIO()
+    Image.fromarray((np.arange(20 * 24 * 3) % 251).astype(np.uint8).reshape(20, 24, 3)).save(preview, "JPEG")
+    values = np.arange(32 * 32).astype(np.uint16).reshape(32, 32)
+    write = loaded(path).dng
+    return {"RAW": [write(preview.getvalue(), (24, 20), values, orientation=turn) for turn in (1, 6)]}
+
+
+PICTURES = _pictures() | _raw()
 EVERY_PICTURE = [data for listed in PICTURES.values() for data in listed]
 
 
@@ -130,13 +152,17 @@ def with_checksums(data):
     return bytes(made)
 
 
-def use_picture(data, _folder):
+def use_raw(data, folder):
+    return use_picture(data, folder, "x.dng")
+
+
+def use_picture(data, _folder, name="x"):
     """Decode it in the three ways there are; tell how many of them worked."""
     worked = 0
     with large_images_allowed():
-        for act in (lambda: decode(data, "x", side=16), lambda: pixel_hash(data, "x"), lambda: thumbnail(data, "x")):
+        for read in (lambda *what: decode(*what, side=16), pixel_hash, thumbnail):
             try:
-                act()
+                read(data, name)
                 worked += 1
             except ImageError as error:
                 one_line(error)
@@ -152,15 +178,6 @@ def one_line(error):
 # --- encoders -----------------------------------------------------------------------------------------------------
 
 
-def integration():
-    """Return the module of fixtures of whole runs; it can make an encoder."""
-    path = Path(__file__).parents[1] / "integration" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("integration_fixtures", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 class Good:
     """What is good, made when it is first asked for."""
 
@@ -168,7 +185,8 @@ class Good:
         self._made = {}
 
     def encoder(self):
-        return self._once("encoder", lambda: integration().build_encoder(bits=64, size=16))
+        module = Path(__file__).parents[1] / "integration" / "conftest.py"
+        return self._once("encoder", lambda: loaded(module).build_encoder(bits=64, size=16))
 
     def collection(self, folder):
         """Return the bytes of a collection of eight pictures, which stay in `folder`, with a verdict."""
@@ -373,7 +391,11 @@ class Target:
 
 TARGETS = {
     **{
-        name: Target(lambda rng, _folder, name=name: picture(name, rng), use_picture, 0.80 / len(PICTURES))
+        name: Target(
+            lambda rng, _folder, name=name: picture(name, rng),
+            use_raw if name == "RAW" else use_picture,
+            0.80 / len(PICTURES),
+        )
         for name in PICTURES
     },
     "encoder": Target(lambda rng, _folder: encoder(rng), use_encoder, 0.04),
