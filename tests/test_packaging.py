@@ -57,11 +57,7 @@ def test_the_version_is_said_once_more_and_the_same():
 
 
 def test_the_extras_of_the_documentation_exist():
-<<<<<<< HEAD
-    extras = {"train", "serve", "heif", "watch", "gpu", "fast", "postgres", "ray", "dev"}
-=======
-    extras = {"train", "serve", "heif", "raw", "watch", "gpu", "fast", "postgres", "dev"}
->>>>>>> 0d1c129 (Camera raw files by their preview, told apart by their sensor (extra raw); hostile raw files)
+    extras = {"train", "serve", "heif", "raw", "watch", "gpu", "fast", "postgres", "ray", "dev"}
     assert set(PROJECT["project"]["optional-dependencies"]) == extras
 
 
