@@ -194,6 +194,7 @@ def measure_map(port: int, browser: str) -> None:
         driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
         try:
             driver.set_window_size(1280, 900)
+            driver.set_script_timeout(300)
             start = time.perf_counter()
             driver.get(f"http://127.0.0.1:{port}/map")
             while not driver.find_element(By.ID, "map-text").text:

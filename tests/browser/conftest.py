@@ -38,6 +38,9 @@ FLAGS = (
 )
 
 
+PATIENCE = 90
+"""Seconds until something on a page is given up: long, for machines that are busy with other work."""
+
 AXE = """
 const done = arguments[0];
 axe.run(document, { resultTypes: ["violations"] }).then((found) => done(found.violations.map((one) =>
@@ -62,6 +65,7 @@ def browser():
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         driver = webdriver.Chrome(options=options, service=Service(DRIVER))
         driver.implicitly_wait(0)
+        driver.set_script_timeout(PATIENCE)
         yield driver
         driver.quit()
 
@@ -168,7 +172,7 @@ class Page:
             except WebDriverException:  # the page is being changed this moment
                 return None
 
-        return WebDriverWait(self.browser, 15, poll_frequency=0.03).until(safely)
+        return WebDriverWait(self.browser, PATIENCE, poll_frequency=0.03).until(safely)
 
     def text(self, selector, pattern):
         return self.wait(lambda: re.search(pattern, self.at(selector).text))
