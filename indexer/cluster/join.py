@@ -120,7 +120,8 @@ def _merged(
     compiled: Any = loops("pair_kernels")
     forest = np.arange(len(join.words), dtype=np.int32)
     # Beside what a part says it needs, each has a forest of its own.
-    results = cluster.run(join_part, cluster.share(join), parts, memory=memory + forest.nbytes)
+    memory += 0 if isinstance(parts[0], Lists) else forest.nbytes
+    results = cluster.run(join_part, cluster.share(join), parts, memory=memory)
     for number, (nodes, roots) in enumerate(results, 1):
         if order is None:
             compiled.unite_all(forest, nodes.astype(np.int64), roots.astype(np.int64))

@@ -98,6 +98,8 @@ def join_part(join: Join, part: Piece) -> Edges:
     if compiled is None:
         raise ConfigError("a process of the cluster has no numba; run there: pip install 'hashae[ray]'")
     words, rule = writable(join.words), MatchRule(join.rule.radius, writable(join.rule.margins))
+    if isinstance(part, Lists):
+        return _join_lists(join, part.lists, words, rule)
     joiner = Joiner(words, join.width, rule, join.limit, join.plan, 1, None)
     forest = np.arange(len(words), dtype=np.int32)
     if isinstance(part, TablePart):
@@ -106,16 +108,30 @@ def join_part(join: Join, part: Piece) -> Edges:
         assert join.plan.blocks is not None
         values = values_of(packed, part, join.plan.blocks.row_bits)
         joiner.join_runs(part.table, values, packed, margins, forest)
-    elif isinstance(part, Band):
+    else:
         bands: Any = loops("band_kernels")
         rows, columns, margins, largest = (writable(array) for array in join.laid)
         bands.connect_band(
             rows, columns, margins, largest, rule.radius, join.limit, forest, part.top, part.bottom
         )  # fmt: skip
-    else:
-        for rows in part.lists:
-            joiner.join_list(rows, forest)
-    compiled.flatten(forest)
+    return _edges(forest)
+
+
+def _join_lists(join: Join, lists: tuple[NDArray[np.int64], ...], words: Words, rule: MatchRule) -> Edges:
+    """Join the rows of some lists: a forest of these rows alone, for all rows may be a thousand times as many."""
+    rows = np.sort(np.concatenate(lists))
+    rows = rows[np.r_[True, rows[1:] != rows[:-1]]]
+    joiner = Joiner(words[rows], join.width, rule.of(rows), join.limit, join.plan, 1, None)
+    forest = np.arange(len(rows), dtype=np.int32)
+    for each in lists:
+        joiner.join_list(np.searchsorted(rows, each), forest)
+    nodes, roots = _edges(forest)
+    return rows[nodes].astype(np.int32), rows[roots].astype(np.int32)
+
+
+def _edges(forest: NDArray[np.int32]) -> Edges:
+    """Return each row that is not the root of its tree, and that root."""
+    loops("pair_kernels").flatten(forest)  # type: ignore[union-attr]
     nodes = np.flatnonzero(forest != np.arange(len(forest), dtype=np.int32))
     return nodes.astype(np.int32), forest[nodes]
 

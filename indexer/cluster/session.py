@@ -19,6 +19,9 @@ LOCAL = "local"
 TRIES = 10
 """How often a piece of work is begun again whose process or machine was lost."""
 
+STARTS = 3
+"""How often a local cluster is started that does not come up: a busy machine may take longer than Ray waits."""
+
 AHEAD = 4
 """Pieces of work per core that are handed out before the first of them is done."""
 
@@ -59,19 +62,23 @@ class Cluster:
             raise ConfigError(
                 f"{self._address} is the address of a Ray client; run hashae on a node of the cluster, with --ray=auto"
             )
-        quiet = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
-        try:
-            if self._address == LOCAL:
-                self._ray.init(address=LOCAL, num_cpus=workers, **quiet)
+        settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        if self._address == LOCAL:
+            settings |= {"num_cpus": workers, "include_dashboard": False}
+        for tries_left in reversed(range(STARTS if self._address == LOCAL else 1)):
+            try:
+                self._ray.init(address=self._address, **settings)
+            except Exception as error:  # Ray has no class for a start that takes longer than it allows, 30 s
+                self._ray.shutdown()
+                if tries_left:
+                    continue
+                text = " ".join(str(error).split())[:200]
+                raise ConfigError(
+                    f"no Ray cluster answers at {self._address} ({text}); expected auto or HOST:PORT of one of which "
+                    "this machine is a node (ray start), or local to start one here"
+                ) from error
             else:
-                del quiet["include_dashboard"]  # a cluster that runs has one or not
-                self._ray.init(address=self._address, **quiet)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            text = " ".join(str(error).split())[:200]
-            raise ConfigError(
-                f"no Ray cluster answers at {self._address} ({text}); expected auto or HOST:PORT of one of which this "
-                "machine is a node (ray start), or local to start one here"
-            ) from error
+                return
 
     def __enter__(self) -> Cluster:
         return self
@@ -179,6 +186,8 @@ def _import_ray() -> Any:
     # Ray asks for neither of these, and its defaults report to its makers.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray Data makes its actors in a way of which Ray warns on standard error, whoever uses it.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         import ray
         import ray.exceptions

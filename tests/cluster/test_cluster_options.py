@@ -42,6 +42,7 @@ def test_a_client_address_is_refused(monkeypatch):
     import ray
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
     with pytest.raises(ConfigError, match="run hashae on a node of the cluster, with --ray=auto"):
         Cluster("ray://somewhere:10001")
 
@@ -54,8 +55,26 @@ def test_no_cluster_at_an_address_is_one_sentence(monkeypatch):
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", nobody)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
     with pytest.raises(ConfigError, match=r"no Ray cluster answers at auto \(nobody at auto\); expected auto or HOST"):
         Cluster("auto")
+
+
+def test_a_local_start_that_takes_too_long_is_tried_again(monkeypatch):
+    import ray
+
+    tried = []
+
+    def late(**settings):
+        tried.append(settings["address"])
+        raise Exception("timed out during startup")  # noqa: TRY002 - as Ray does
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", late)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    with pytest.raises(ConfigError, match=r"no Ray cluster answers at local \(timed out during startup\)"):
+        Cluster()
+    assert tried == ["local"] * 3
 
 
 @pytest.mark.usefixtures("cluster")
