@@ -32,6 +32,7 @@ def cluster(tmp_path_factory):
     (folder / "sitecustomize.py").write_text(BAD_DECODER)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder))
+        patch.setenv("RAY_worker_niceness", "0")  # beside busy neighbours, workers that stand back take minutes
         opened = Cluster(workers=2)
     with opened:
         yield opened

@@ -125,6 +125,7 @@ def test_everything_in_processes_of_its_own_makes_the_same_rows(cluster, picture
     assert rows(tmp_path / "one.db") == rows(tmp_path / "many.db")
 
 
+@pytest.mark.long
 def test_an_interrupted_run_goes_on_where_it_was(cluster, pictures, tmp_path, monkeypatch):
     monkeypatch.setattr("hashae.indexer.ingest.BATCH", 64)
     db = tmp_path / "many.db"
@@ -173,6 +174,7 @@ def test_a_known_content_is_not_decoded(picture_folder):
     assert reading.look(path, outcome.content, form, None) == (reading.Outcome(outcome.content), None)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("cluster")
 def test_the_command(pictures, tmp_path):
     done = CliRunner().invoke(
