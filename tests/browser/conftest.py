@@ -124,13 +124,13 @@ def served(pictures, tmp_path, monkeypatch):
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     running = uvicorn.Server(
-        uvicorn.Config(create_app(ServeSettings(path, port=port)), log_level="error", timeout_graceful_shutdown=1)
+        uvicorn.Config(create_app(ServeSettings(path, port=port)), log_level="error", timeout_graceful_shutdown=60)
     )
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
     thread.start()
     yield f"http://127.0.0.1:{port}"
     running.should_exit = True
-    thread.join(20)
+    thread.join(90)
     listener.close()
 
 

@@ -38,7 +38,7 @@ def server(tmp_path, fill, encoder, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         app = create_app(ServeSettings(path, port=port, session=SESSION))
-        running = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
+        running = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=60))
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
         thread.start()
         address = f"http://127.0.0.1:{port}"
