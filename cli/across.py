@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hashae.place import Place
+
 if TYPE_CHECKING:
     from hashae.indexer import Collection
     from hashae.indexer.overlap import OverlapReport
@@ -80,12 +82,12 @@ def compare(
     return report
 
 
-def compare_with(db: Path, folder: Path | None, other: Path, options: CrossOptions) -> None:
+def compare_with(db: Place, folder: Path | None, other: Place, options: CrossOptions) -> None:
     """Find what of a folder of a collection is in another folder, or in another collection file, and print it."""
     from hashae.indexer import Collection
 
     with Collection.open(db, threads=options.workers) as collection:
-        if other.is_dir():
+        if isinstance(other, Path) and other.is_dir():
             prepare(collection, [folder, other], options)
             report = compare(collection, folder, other, options)
         else:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashae.cli.options import collection_path, db_option, json_option
+from hashae.place import Place
 
 if TYPE_CHECKING:
     from hashae.indexer.executor import ActionSummary
@@ -60,7 +61,7 @@ TIERS = {"bytes": "bytes", "pixels": "pixels", "code": "code", "near": "near", "
 @click.option("--dry-run", is_flag=True, help="Check everything as for --action, and touch nothing.")
 @db_option
 @json_option
-def apply(plan: Path, action: str, to: str | None, tier: str, dry_run: bool, db: Path | None, as_json: bool) -> None:
+def apply(plan: Path, action: str, to: str | None, tier: str, dry_run: bool, db: Place | None, as_json: bool) -> None:
     """Do what PLAN allows, which `hashae dedup --plan` wrote and you have read.
 
     Right before a file is touched, it is checked again: it and its keeper are there, readable, and have the content
@@ -111,7 +112,7 @@ def apply(plan: Path, action: str, to: str | None, tier: str, dry_run: bool, db:
 @click.argument("run", required=False, type=click.IntRange(1))
 @db_option
 @json_option
-def undo(run: int | None, db: Path | None, as_json: bool) -> None:
+def undo(run: int | None, db: Place | None, as_json: bool) -> None:
     """Take back what `hashae apply` did: the run with number RUN, or the newest that is not taken back yet.
 
     Files come back from the trash (on Linux) or the folder they were moved to; links become files of their own.
@@ -140,7 +141,7 @@ def undo(run: int | None, db: Path | None, as_json: bool) -> None:
 @click.argument("run", required=False, type=click.IntRange(1))
 @db_option
 @json_option
-def history(run: int | None, db: Path | None, as_json: bool) -> None:
+def history(run: int | None, db: Place | None, as_json: bool) -> None:
     """List the runs of `hashae apply`, or the files of the run with number RUN.
 
     \b

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashae.cli.options import collection_path, db_option, json_option, workers_option
+from hashae.place import Place
 
 if TYPE_CHECKING:
     from hashae.indexer import Collection
@@ -43,7 +44,7 @@ def calibrate(
     edits: str | None,
     seed: int,
     plot_file: Path | None,
-    db: Path | None,
+    db: Place | None,
     workers: int,
     as_json: bool,
 ) -> None:

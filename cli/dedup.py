@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashae.cli.options import (
+    PlaceType,
     budget_option,
     calibrate_option,
     collection_path,
@@ -18,6 +19,7 @@ from hashae.cli.options import (
     workers_option,
 )
 from hashae.cli.report_options import FILE, check_targets, report_options, to_terminal, write_reports
+from hashae.place import Place
 
 if TYPE_CHECKING:
     from hashae.indexer.report import DedupReport
@@ -48,7 +50,7 @@ SHOWN_GROUPS = 5
 @click.option(
     "--against",
     metavar="OTHER",
-    type=click.Path(exists=True, path_type=Path),
+    type=PlaceType(folders=True, exists=True),
     help="What of FOLDER is already in OTHER, a folder or another collection file?",
 )
 @report_options("--report")
@@ -75,7 +77,7 @@ def dedup(
     radius: int | None,
     linkage: str,
     method: str,
-    against: Path | None,
+    against: Place | None,
     report_file: Path | None,
     csv_file: Path | None,
     lines_file: Path | None,
@@ -84,7 +86,7 @@ def dedup(
     keep_rules: str | None,
     prefer: tuple[str, ...],
     protect: tuple[str, ...],
-    db: Path | None,
+    db: Place | None,
     encoder_name: str | None,
     budget: float,
     no_calibrate: bool,

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from hashae.cli.options import collection_path, db_option, json_option
+from hashae.place import Place
 
 
 @click.group(invoke_without_command=True)
 @db_option
 @json_option
 @click.pass_context
-def encoders(context: click.Context, db: Path | None, as_json: bool) -> None:
+def encoders(context: click.Context, db: Place | None, as_json: bool) -> None:
     """List the encoders in the collection file, choose one, or remove one.
 
     `hashae index --encoder NAME` adds one; it is used when it has encoded every picture.
@@ -34,7 +33,7 @@ def encoders(context: click.Context, db: Path | None, as_json: bool) -> None:
 @click.argument("name")
 @db_option
 @click.pass_context
-def use(context: click.Context, name: str, db: Path | None) -> None:
+def use(context: click.Context, name: str, db: Place | None) -> None:
     """Use the encoder NAME (or the start of its fingerprint) from now on.
 
     \b
@@ -52,7 +51,7 @@ def use(context: click.Context, name: str, db: Path | None) -> None:
 @click.argument("name")
 @db_option
 @click.pass_context
-def remove(context: click.Context, name: str, db: Path | None) -> None:
+def remove(context: click.Context, name: str, db: Place | None) -> None:
     """Remove the encoder NAME (or the start of its fingerprint) and its codes; not the one in use.
 
     \b
@@ -66,7 +65,7 @@ def remove(context: click.Context, name: str, db: Path | None) -> None:
     click.echo(f"{name} and its codes were removed; verdicts and pictures are as they were")
 
 
-def _show(db: Path | None, *, as_json: bool) -> None:
+def _show(db: Place | None, *, as_json: bool) -> None:
     from hashae.cli.output import print_json, print_table
     from hashae.indexer import Collection
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hashae.place import Place
+
 if TYPE_CHECKING:
     from hashae.health import Buckets
     from hashae.indexer.collection_health import CollectionHealth
 
 
-def show_health(db: Path, plot_file: Path | None, *, as_json: bool) -> None:
+def show_health(db: Place, plot_file: Path | None, *, as_json: bool) -> None:
     """Measure the codes of a collection, print what was found, and draw it if a file is named."""
     from hashae.cli.learn import STAGES
     from hashae.cli.output import print_json, say

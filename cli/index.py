@@ -17,6 +17,7 @@ from hashae.cli.options import (
     ray_option,
     workers_option,
 )
+from hashae.place import Place
 
 
 @click.command()
@@ -36,7 +37,7 @@ from hashae.cli.options import (
 @json_option
 def index(
     folder: Path | None,
-    db: Path | None,
+    db: Place | None,
     encoder_name: str | None,
     budget: float,
     no_calibrate: bool,

@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from hashae.cli.options import budget_option, calibrate_option, encoder_option, json_option, workers_option
+from hashae.cli.options import PlaceType, budget_option, calibrate_option, encoder_option, json_option, workers_option
+from hashae.place import Place
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -22,8 +23,9 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--csv", "csv_file", type=FILE, help="Write one row a pair.")
 @click.option(
     "--db",
-    type=click.Path(dir_okay=False, readable=False, path_type=Path),
-    help="Keep what is indexed in this collection file.  [default: a temporary one]",
+    type=PlaceType(),
+    metavar="FILE|URL",
+    help="Keep what is indexed in this collection.  [default: a temporary one]",
 )
 @encoder_option
 @budget_option
@@ -39,7 +41,7 @@ def leaks(
     fail: bool,
     report_file: Path | None,
     csv_file: Path | None,
-    db: Path | None,
+    db: Place | None,
     encoder_name: str | None,
     budget: float,
     no_calibrate: bool,

@@ -17,6 +17,7 @@ COMMANDS = {
     "apply": "hashae.cli.apply",
     "calibrate": "hashae.cli.calibrate",
     "compare": "hashae.cli.compare",
+    "copy": "hashae.cli.copy",
     "dedup": "hashae.cli.dedup",
     "encoders": "hashae.cli.encoders",
     "history": "hashae.cli.apply",

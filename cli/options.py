@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import click
 
+from hashae.place import Place, ServerUrl, place_of
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -37,14 +39,45 @@ class Duration(click.ParamType[float]):
         return seconds
 
 
+class PlaceType(click.ParamType[Place]):
+    """Where a collection is: a file, or the URL of a PostgreSQL database.
+
+    Parameters
+    ----------
+    folders
+        Take a folder, too.
+    exists
+        Refuse a path at which nothing is.
+    """
+
+    name = "place"
+
+    def __init__(self, *, folders: bool = False, exists: bool = False) -> None:
+        self._file = click.Path(exists=exists, dir_okay=folders, readable=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
+        """Return a path, or the URL."""
+        from hashae.errors import ConfigError
+
+        try:
+            place = place_of(value)
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
+        if isinstance(place, ServerUrl):
+            return place
+        path: Path = self._file.convert(str(value), param, ctx)
+        return path
+
+
 def db_option(function: F) -> F:
-    """Add ``--db FILE``, else ``HASHAE_DB``, else the user's data folder."""
+    """Add ``--db FILE|URL``, else ``HASHAE_DB``, else the user's data folder."""
     return click.option(
         "--db",
-        type=click.Path(dir_okay=False, readable=False, path_type=Path),
+        type=PlaceType(),
+        metavar="FILE|URL",
         envvar="HASHAE_DB",
         show_envvar=True,
-        help="Collection file.  [default: in the user's data folder]",
+        help="Collection file, or postgresql+psycopg://USER@HOST/DATABASE.  [default: in the user's data folder]",
     )(function)
 
 
@@ -113,8 +146,8 @@ def _ray_address(ctx: click.Context, param: click.Parameter, value: str | None) 
     return value
 
 
-def collection_path(db: Path | None) -> Path:
-    """Return the collection file to use; the default folder is made if missing."""
+def collection_path(db: Place | None) -> Place:
+    """Return the collection file, or URL, to use; the default folder is made if missing."""
     if db is not None:
         return db
     import platformdirs

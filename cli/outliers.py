@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from hashae.cli.options import collection_path, db_option, json_option, workers_option
+from hashae.place import Place
 
 if TYPE_CHECKING:
     from hashae.encoder import Encoder
@@ -42,7 +43,7 @@ def outliers(
     count: int,
     limit: int,
     html_file: Path | None,
-    db: Path | None,
+    db: Place | None,
     workers: int,
     as_json: bool,
 ) -> None:
@@ -103,7 +104,7 @@ def outliers(
             say(f"wrote {html_file}")
 
 
-def _folders(folder: Path | None, name: str | None, db: Path | None, workers: int) -> tuple[list[Path], Encoder]:
+def _folders(folder: Path | None, name: str | None, db: Place | None, workers: int) -> tuple[list[Path], Encoder]:
     """Return what to read and with which encoder; the collection is asked only for what was not said."""
     from hashae import pretrained
     from hashae.encoder import Encoder
@@ -119,7 +120,7 @@ def _folders(folder: Path | None, name: str | None, db: Path | None, workers: in
     if folder is not None and named is not None:
         return [check_folder(folder)], named
     path = collection_path(db)
-    if folder is not None and not path.exists():
+    if folder is not None and isinstance(path, Path) and not path.exists():
         return [check_folder(folder)], pretrained.load(threads=workers)
     with Collection.open(path, create=False, threads=workers) as collection:
         listed = [check_folder(folder)] if folder else [Path(one["path"]) for one in collection.stats()["folders"]]

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from hashae.cli.options import collection_path, db_option, json_option
+from hashae.place import Place
 
 SHOWN = 10
 
@@ -16,7 +17,7 @@ SHOWN = 10
 @click.option("--yes", is_flag=True, help="Forget them; without it they are only listed.")
 @db_option
 @json_option
-def prune(folder: Path | None, yes: bool, db: Path | None, as_json: bool) -> None:
+def prune(folder: Path | None, yes: bool, db: Place | None, as_json: bool) -> None:
     """Forget pictures of FOLDER, or of all folders, whose files are gone for good.
 
     They are those that `hashae index` found missing. No file is touched, and verdicts

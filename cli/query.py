@@ -9,6 +9,7 @@ import click
 
 from hashae.cli.options import collection_path, db_option, default_workers, json_option
 from hashae.cli.report_options import FILE, check_targets
+from hashae.place import Place
 
 
 @click.command()
@@ -31,7 +32,7 @@ def query(
     mirror: bool,
     explain: bool,
     report_file: Path | None,
-    db: Path | None,
+    db: Place | None,
     as_json: bool,
 ) -> None:
     """Find pictures of the collection whose codes equal that of IMAGE, or are near it.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-from pathlib import Path
 
 import click
 
-from hashae.cli.options import collection_path, default_workers
+from hashae.cli.options import PlaceType, collection_path, default_workers
+from hashae.place import Place, place_of
 
 
 @click.command()
@@ -49,9 +49,11 @@ from hashae.cli.options import collection_path, default_workers
 @click.option(
     "--db",
     "files",
-    type=click.Path(dir_okay=False, readable=False, path_type=Path),
+    type=PlaceType(),
+    metavar="FILE|URL",
     multiple=True,
-    help="Collection file; can be repeated to serve several.  [env var: HASHAE_DB; default: in the user's data folder]",
+    help="Collection file, or URL of a database; can be repeated to serve several.  [env var: HASHAE_DB; default: in "
+    "the user's data folder]",
 )
 def serve(
     host: str,
@@ -60,7 +62,7 @@ def serve(
     allow_hosts: tuple[str, ...],
     max_upload: int,
     opens: str | None,
-    files: tuple[Path, ...],
+    files: tuple[Place, ...],
 ) -> None:
     """Search, review duplicates and look into a collection in a browser; the same as JSON for programs.
 
@@ -146,11 +148,11 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _from_environment() -> Path | None:
+def _from_environment() -> Place | None:
     import os
 
     named = os.environ.get("HASHAE_DB")
-    return Path(named) if named else None
+    return place_of(named) if named else None
 
 
 def _token() -> str:

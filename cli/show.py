@@ -9,6 +9,7 @@ from typing import Literal
 import click
 
 from hashae.cli.options import workers_option
+from hashae.place import Place, ServerUrl, place_of
 
 ENDINGS = (".png", ".html", ".htm")
 
@@ -58,8 +59,8 @@ def show(
 
     WHAT is reconstructions, curves, map, grid, interpolation, average, attribute, samples, variances, code or bits;
     several of them with commas between, or all. MODEL is an encoder file (.onnx, with its decoder), photo (shipped),
-    the folder of a training (train --run) or weights (train --weights); for bits also a collection (.db). PICTURES are
-    files, folders, an .npz file or the word digits; sub-folders, or several folders, are classes.
+    the folder of a training (train --run) or weights (train --weights); for bits also a collection (.db, or a
+    URL). PICTURES are files, folders, an .npz file or the word digits; sub-folders, or several folders, are classes.
 
     \b
     Examples:
@@ -91,8 +92,9 @@ def show(
         )
     check_target(output, option="--output")
     new_figure(1, 1)  # refuses without matplotlib, before the work
-    if model.lower().endswith(".db"):
-        data = _collection_bits(names, Path(model), page=ending != ".png", workers=workers)
+    place = place_of(model)
+    if isinstance(place, ServerUrl) or model.lower().endswith(".db"):
+        data = _collection_bits(names, place, page=ending != ".png", workers=workers)
     else:
         request = Request(
             model,
@@ -117,7 +119,7 @@ def show(
     say(f"wrote {output}")
 
 
-def _collection_bits(names: list[str], path: Path, *, page: bool, workers: int) -> bytes:
+def _collection_bits(names: list[str], path: Place, *, page: bool, workers: int) -> bytes:
     from hashae.drawing import to_base64, to_png
     from hashae.errors import ConfigError
     from hashae.indexer import Collection

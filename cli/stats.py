@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from hashae.cli.options import collection_path, db_option, json_option
+from hashae.place import Place
 
 
 @click.command()
@@ -14,7 +15,7 @@ from hashae.cli.options import collection_path, db_option, json_option
 @click.option("--plot", "plot_file", type=click.Path(dir_okay=False, path_type=Path), help="Draw the health, as PNG.")
 @db_option
 @json_option
-def stats(health: bool, plot_file: Path | None, db: Path | None, as_json: bool) -> None:
+def stats(health: bool, plot_file: Path | None, db: Place | None, as_json: bool) -> None:
     """Show what is in the collection: folders, images, encoder, files that could not be used.
 
     With --health, show how good its codes are as a hash, beside those of the images the encoder learned from.

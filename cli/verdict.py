@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from hashae.cli.options import collection_path, db_option, json_option
+from hashae.place import Place
 
 PICTURES = click.Path(readable=False, path_type=Path)
 
@@ -33,7 +34,7 @@ def verdict() -> None:
 @verdict.command()
 @click.argument("pictures", nargs=-1, required=True, type=PICTURES)
 @db_option
-def keep(pictures: tuple[Path, ...], db: Path | None) -> None:
+def keep(pictures: tuple[Path, ...], db: Place | None) -> None:
     """Keep each of these PICTURES: no plan offers them, and they are the keepers of their groups.
 
     \b
@@ -46,7 +47,7 @@ def keep(pictures: tuple[Path, ...], db: Path | None) -> None:
 @verdict.command()
 @click.argument("pictures", nargs=-1, required=True, type=PICTURES)
 @db_option
-def distinct(pictures: tuple[Path, ...], db: Path | None) -> None:
+def distinct(pictures: tuple[Path, ...], db: Place | None) -> None:
     """Say that no two of these PICTURES are duplicates: they are never in one group.
 
     \b
@@ -59,7 +60,7 @@ def distinct(pictures: tuple[Path, ...], db: Path | None) -> None:
 @verdict.command()
 @click.argument("pictures", nargs=-1, required=True, type=PICTURES)
 @db_option
-def ignore(pictures: tuple[Path, ...], db: Path | None) -> None:
+def ignore(pictures: tuple[Path, ...], db: Place | None) -> None:
     """Leave out a group that holds no other PICTURES than these; one that another picture joins is shown again.
 
     \b
@@ -72,7 +73,7 @@ def ignore(pictures: tuple[Path, ...], db: Path | None) -> None:
 @verdict.command("list")
 @db_option
 @json_option
-def list_(db: Path | None, as_json: bool) -> None:
+def list_(db: Place | None, as_json: bool) -> None:
     """List all verdicts with their numbers.
 
     \b
@@ -98,7 +99,7 @@ def list_(db: Path | None, as_json: bool) -> None:
 @verdict.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @db_option
-def export(file: Path, db: Path | None) -> None:
+def export(file: Path, db: Place | None) -> None:
     """Write all verdicts to FILE, as JSON.
 
     \b
@@ -118,7 +119,7 @@ def export(file: Path, db: Path | None) -> None:
 @verdict.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, readable=False, path_type=Path))
 @db_option
-def import_(file: Path, db: Path | None) -> None:
+def import_(file: Path, db: Place | None) -> None:
     """Add the verdicts in FILE, which `export` wrote; those that are known already are skipped.
 
     \b
@@ -139,7 +140,7 @@ def import_(file: Path, db: Path | None) -> None:
 @click.argument("numbers", nargs=-1, type=click.IntRange(1))
 @click.option("--all", "every", is_flag=True, help="All of them.")
 @db_option
-def forget(numbers: tuple[int, ...], every: bool, db: Path | None) -> None:
+def forget(numbers: tuple[int, ...], every: bool, db: Place | None) -> None:
     """Take back the verdicts with these NUMBERS; `list` shows them.
 
     \b
@@ -158,7 +159,7 @@ def forget(numbers: tuple[int, ...], every: bool, db: Path | None) -> None:
     say(f"{count:,} verdicts forgotten")
 
 
-def _add(kind: str, pictures: tuple[Path, ...], db: Path | None) -> None:
+def _add(kind: str, pictures: tuple[Path, ...], db: Place | None) -> None:
     from hashae.cli.output import say
     from hashae.indexer import Collection
     from hashae.indexer.decisions import KINDS

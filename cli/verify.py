@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hashae.cli.options import collection_path, db_option, json_option, workers_option
+from hashae.place import Place
 
 if TYPE_CHECKING:
     from hashae.indexer import Collection
@@ -25,7 +26,7 @@ WORDS = {"images": "pictures", "verdicts": "verdicts", "journal": "actions on fi
 @db_option
 @workers_option
 @json_option
-def verify(repair: bool, sample: int, db: Path | None, workers: int, as_json: bool) -> None:
+def verify(repair: bool, sample: int, db: Place | None, workers: int, as_json: bool) -> None:
     """Look whether the collection is sound: the file, its codes and bands, some pictures, and the index beside it.
 
     Exit status 1 means that something is wrong, and still is. With --repair, whatever
@@ -43,11 +44,15 @@ def verify(repair: bool, sample: int, db: Path | None, workers: int, as_json: bo
     from hashae.db.session import check_collection_file
     from hashae.indexer import Collection
 
-    path = check_collection_file(collection_path(db))
-    told: dict[str, Any] = {"collection": str(path), "damage": integrity(path), "findings": []}
+    path = collection_path(db)
+    if isinstance(path, Path):
+        path = check_collection_file(path)
+    # What a server's own pages look like is for its own tools: pg_amcheck.
+    damage = integrity(path) if isinstance(path, Path) else []
+    told: dict[str, Any] = {"collection": str(path), "damage": damage, "findings": []}
     say = _speaker(quiet=as_json)
     whole = True
-    if told["damage"]:
+    if damage and isinstance(path, Path):
         say(f"{path} is damaged; SQLite says:")
         for line in told["damage"]:
             say(f"  {line}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hashae.cli.options import collection_path, db_option
+from hashae.place import Place
 
 if TYPE_CHECKING:
     from hashae.indexer import Collection
@@ -22,7 +23,7 @@ NICE = 10
 @click.argument("folder", required=False, type=click.Path(readable=False, path_type=Path))
 @click.option("--quiet-time", type=click.IntRange(100), default=2000, show_default=True, help="Milliseconds to wait.")
 @db_option
-def watch(folder: Path | None, quiet_time: int, db: Path | None) -> None:
+def watch(folder: Path | None, quiet_time: int, db: Place | None) -> None:
     """Keep FOLDER, or all folders of the collection, current until Ctrl-C.
 
     What changes is indexed when it has been quiet for a moment, in one thread and

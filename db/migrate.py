@@ -7,7 +7,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from hashae.db.schema import APPLICATION_ID
 
@@ -30,15 +30,20 @@ def head_revision() -> str | None:
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Bring the schema to `revision` in one transaction: after an interruption it is the old one, whole."""
-    config = _config()
+    """Bring the schema of a file to `revision` in one transaction: after an interruption it is the old one, whole."""
     with engine.connect() as connection:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         try:
-            config.attributes["connection"] = connection
-            command.upgrade(config, revision)
+            upgrade_connection(connection, revision)
             connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
         except BaseException:
             connection.rollback()
             raise
         connection.commit()
+
+
+def upgrade_connection(connection: Connection, revision: str = "head") -> None:
+    """Bring the schema to `revision` in the transaction of a connection."""
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)

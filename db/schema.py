@@ -48,6 +48,10 @@ SCHEMA_REVISION = "0006"
 """Newest migration; a test holds it equal to Alembic's head. Opening compares it without loading Alembic."""
 
 
+UNFINISHED = "unfinished copy of "
+"""Stands before the names of collections that are being copied from elsewhere, until all of their rows are there."""
+
+
 class PathText(TypeDecorator[str]):
     """A file name: text where it is valid UTF-8, else the raw bytes; what went in comes out."""
 
@@ -55,13 +59,15 @@ class PathText(TypeDecorator[str]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """SQLite columns take both; the declared type is TEXT."""
-        return dialect.type_descriptor(Text())
+        """SQLite columns take both, the declared type is TEXT; PostgreSQL's hold bytes."""
+        return dialect.type_descriptor(LargeBinary() if dialect.name == "postgresql" else Text())
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
-        """Return text, or bytes for a name that is not valid UTF-8."""
+        """Return text, or bytes for a name that is not valid UTF-8, and always on a server."""
         if value is None:
             return None
+        if dialect.name == "postgresql":
+            return os.fsencode(value)
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:
@@ -113,7 +119,8 @@ images = Table(
     Column("missing", Boolean, nullable=False, default=False),
     UniqueConstraint("source", "path"),
     Index("ix_images_content", "content"),
-    Index("ix_images_missing", "id", sqlite_where=text("missing")),  # few rows: look-ups ask it, not the rows of images
+    # Few rows: look-ups ask it, not the rows of images.
+    Index("ix_images_missing", "id", sqlite_where=text("missing"), postgresql_where=text("missing")),
 )
 
 encoders = Table(

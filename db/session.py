@@ -1,4 +1,4 @@
-"""Open a collection file: engine, pragmas, version check, transactions."""
+"""Open a collection: a file of SQLite here, with engine, pragmas, version check, transactions; a server elsewhere."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from typing import Any
 from sqlalchemy import URL, Connection, CursorResult, Engine, PoolProxiedConnection, create_engine, event
 from sqlalchemy.exc import DBAPIError, NoResultFound
 
+from hashae.db.database import Database
 from hashae.db.holder import holder
 from hashae.db.schema import APPLICATION_ID, SCHEMA_REVISION
 from hashae.errors import CollectionError
+from hashae.place import ServerUrl, place_of
 
 BUSY_SECONDS = 30
 """How long a writer waits for another one."""
@@ -31,7 +33,7 @@ _log = logging.getLogger(__name__)
 _HEADER = b"SQLite format 3\x00"
 
 
-class Database:
+class FileDatabase(Database):
     """An open collection file.
 
     Parameters
@@ -42,26 +44,17 @@ class Database:
         SQLAlchemy engine on it; :func:`open_database` makes it.
     """
 
+    is_server = False
+
     def __init__(self, path: Path, engine: Engine) -> None:
-        self.path, self.engine = path, engine
+        self.path = self.beside = self._file = path
+        self.engine = engine
         self._held: PoolProxiedConnection | None = None
         self._execute: Callable[[str, Sequence[Any]], sqlite3.Cursor] = self._hold_and_execute
 
     @contextmanager
     def write(self, *, durable: bool = False) -> Iterator[Connection]:
-        """Run one transaction that may write: all of it or nothing.
-
-        Parameters
-        ----------
-        durable
-            Wait until it is on the disk, so that a power cut cannot take it back. Else it is safe from a crash of the
-            program only, which costs less.
-
-        Raises
-        ------
-        CollectionError
-            If the file is locked, read-only, damaged or the disk is full.
-        """
+        """Run one transaction that may write; see the base class."""
         with self._translated(), self.engine.connect() as connection:
             if durable:
                 connection.exec_driver_sql("PRAGMA synchronous = FULL")
@@ -89,27 +82,11 @@ class Database:
                 connection.rollback()
 
     def look_up(self, statement: str, values: Sequence[Any]) -> list[Any]:
-        """Run one SELECT on a connection that is kept open, and return its rows.
-
-        The statement sees one state of the file and stays prepared. Through SQLAlchemy it would take several
-        times as long as a look-up itself.
-
-        Parameters
-        ----------
-        statement
-            SQL.
-        values
-            Of its parameters.
-
-        Raises
-        ------
-        CollectionError
-            If the file is locked or damaged.
-        """
+        """Run one SELECT on a connection that is kept open, and return its rows; see the base class."""
         try:
             return self._execute(statement, values).fetchall()
         except sqlite3.Error as error:
-            raise translate(self.path, error) from error
+            raise translate(self._file, error) from error
 
     def _hold_and_execute(self, statement: str, values: Sequence[Any]) -> sqlite3.Cursor:
         """Open the connection that is kept, and run the first statement on it."""
@@ -119,6 +96,71 @@ class Database:
         connection.execute(f"PRAGMA mmap_size = {MAPPED}")
         self._execute = connection.execute  # found once: to go through the pool's wrappers takes as long as a seek
         return self._execute(statement, values)
+
+    def stream(
+        self, connection: Connection, statement: str, values: Sequence[Any], size: int
+    ) -> Iterator[Sequence[tuple[Any, ...]]]:
+        """Yield the rows of one SELECT, so many at a time."""
+        cursor = connection.connection.cursor()
+        cursor.execute(statement, values)
+        while block := cursor.fetchmany(size):
+            yield block
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let no other process act on the files of the collections; see the base class."""
+        try:
+            import fcntl
+        except ImportError:  # no such lock here; SQLite still keeps the journal whole
+            yield
+            return
+        # Not the collection file itself: closing it would drop the locks that SQLite holds on it.
+        path = f"{self._file}.lock"
+        while True:
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+            except OSError as error:
+                raise CollectionError(
+                    f"{path} cannot be made ({error.strerror}); allow writing in its folder"
+                ) from error
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held = os.path.samestat(os.fstat(descriptor), os.stat(path))
+            except FileNotFoundError:
+                held = False  # its last owner took it away between our two steps
+            except BlockingIOError as error:
+                os.close(descriptor)
+                raise CollectionError(
+                    f"another hashae is acting on files of {self._file}; wait until it has ended"
+                ) from error
+            if held:
+                break
+            os.close(descriptor)
+        try:
+            yield
+        finally:
+            os.unlink(path)
+            os.close(descriptor)
+
+    def size(self) -> int:
+        """Return the bytes of the file."""
+        return self._file.stat().st_size
+
+    def orphans(self, connection: Connection) -> int:
+        """Return how many rows refer to rows that are not there: another program may have deleted those."""
+        return len(connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall())
+
+    def delete_orphans(self, connection: Connection) -> None:
+        """Delete rows that refer to rows that are not there."""
+        while rows := connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall():
+            before = len(rows)
+            for table, rowid, *_ in rows:
+                if rowid is not None:
+                    connection.exec_driver_sql(f"DELETE FROM {table} WHERE rowid = ?", (rowid,))
+                else:
+                    connection.exec_driver_sql(f"DELETE FROM {table} WHERE encoder NOT IN (SELECT id FROM encoders)")
+            if len(connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()) >= before:
+                return
 
     def close(self) -> None:
         """Close the file; the write-ahead log is merged into it."""
@@ -138,7 +180,7 @@ class Database:
                 if "locked" not in str(error.orig) or moment >= BUSY_SECONDS:
                     raise
                 _log.warning(
-                    "%s is in use by %s; waiting up to %g s", self.path, holder(self.path), BUSY_SECONDS - moment
+                    "%s is in use by %s; waiting up to %g s", self._file, holder(self._file), BUSY_SECONDS - moment
                 )
                 connection.exec_driver_sql(f"PRAGMA busy_timeout = {int((BUSY_SECONDS - moment) * 1000)}")
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -150,11 +192,11 @@ class Database:
         try:
             yield
         except DBAPIError as error:
-            raise translate(self.path, error.orig or error) from error
+            raise translate(self._file, error.orig or error) from error
         except sqlite3.Error as error:
-            raise translate(self.path, error) from error
+            raise translate(self._file, error) from error
         except NoResultFound as error:  # a row that every collection has: its page was overwritten
-            raise translate(self.path, sqlite3.DatabaseError("malformed: a row is missing")) from error
+            raise translate(self._file, sqlite3.DatabaseError("malformed: a row is missing")) from error
 
 
 def inserted_id(result: CursorResult[Any]) -> int:
@@ -190,25 +232,33 @@ def translate(path: Path, error: BaseException) -> CollectionError:
     return CollectionError(f"{path}: {text}")
 
 
-def open_database(path: str | Path, *, create: bool = True) -> Database:
-    """Open a collection file and bring its schema up to date.
+def open_database(path: str | Path | ServerUrl, *, create: bool = True) -> Database:
+    """Open a collection file, or a database of a PostgreSQL server, and bring its schema up to date.
 
     Parameters
     ----------
     path
-        File; its folder must exist.
+        File, whose folder must exist; or the URL of a database, which must exist.
     create
-        Make the file if it is missing or empty.
+        Make the file if it is missing or empty; make the tables in an empty database.
 
     Raises
     ------
     CollectionError
         If the file is missing (and not to be created), is no SQLite file, belongs to another program, was written by a
-        newer hashae, or cannot be written, which a file of an older hashae must be, once.
+        newer hashae, or cannot be written, which a file of an older hashae must be, once. The same for a database; also
+        if the server cannot be reached.
+    ConfigError
+        If it is a URL, but not of PostgreSQL.
     """
-    path = check_collection_file(path, create=create)
+    place = place_of(path)
+    if isinstance(place, ServerUrl):
+        from hashae.db.server import open_server
+
+        return open_server(place, create=create)
+    path = check_collection_file(place, create=create)
     new = not path.exists() or path.stat().st_size == 0
-    database = Database(path, _engine(path))
+    database = FileDatabase(path, _engine(path))
     try:
         _upgrade(database, new=new)
     except DBAPIError as error:
@@ -275,8 +325,8 @@ def _engine(path: Path) -> Engine:
     return engine
 
 
-def _upgrade(database: Database, *, new: bool) -> None:
-    path = database.path
+def _upgrade(database: FileDatabase, *, new: bool) -> None:
+    path = database.beside
     with database.engine.connect() as connection:
         found = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
         if not new and found != APPLICATION_ID:

@@ -11,6 +11,7 @@
     ├── CheckpointError    (ValueError)       a training checkpoint that does not fit
     ├── EncoderMismatch    (ValueError)       codes of one encoder offered to another
     ├── CollectionError    (OSError)          a collection file that cannot be used
+    │   └── ConnectionLost                    its server is away, or went away in the middle
     ├── DocumentError      (ValueError)       a plan or verdict file that cannot be used
     ├── UnknownName        (LookupError)      no model, image or encoder of that name
     ├── SearchTooLarge     (ValueError)       a search that would not end in reasonable time
@@ -73,6 +74,10 @@ class EncoderMismatch(HashaeError, ValueError):
 
 class CollectionError(HashaeError, OSError):
     """A collection file is missing, foreign, newer, locked, read-only or out of space."""
+
+
+class ConnectionLost(CollectionError):
+    """The server of a collection cannot be reached, or went away in the middle; later the same may work."""
 
 
 class DocumentError(HashaeError, ValueError):

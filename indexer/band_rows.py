@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from hashae.codes import KEY_BITS
 from hashae.db.band_triggers import BANDS, SLOTS, slot
@@ -35,16 +35,22 @@ BETTER = 0.9
 WORTH_TELLING = 200_000
 """Codes whose rows take more than a second to write."""
 
-_WRITE = f"""INSERT INTO bands (encoder, slot, image, "key")
-SELECT pending.encoder, {slot('codes."key"', "?1", "?2")}, pending.image, codes."key"
+# SQLite reads the tables of a CROSS JOIN in the order in which they are named.
+_WRITE = text(f"""INSERT INTO bands (encoder, slot, image, "key")
+SELECT pending.encoder, {slot('codes."key"', "masks.mask", "masks.band")}, pending.image, codes."key"
 FROM pending_bands AS pending
-CROSS JOIN codes ON codes.image = pending.image AND codes.encoder = pending.encoder
-WHERE pending.encoder = ?3 ORDER BY 2, 3"""
+CROSS JOIN codes CROSS JOIN band_masks AS masks
+WHERE codes.image = pending.image AND codes.encoder = pending.encoder AND masks.encoder = pending.encoder
+AND pending.encoder = :encoder AND masks.band = :band ORDER BY 2, 3""")
+
+_ALL_WAIT = text("""INSERT INTO pending_bands (encoder, image)
+SELECT encoder, image FROM codes WHERE encoder = :encoder
+AND image NOT IN (SELECT image FROM pending_bands WHERE encoder = :encoder) ORDER BY image""")
 
 
 def waiting(connection: Connection, encoder: int) -> int:
     """Return how many codes of an encoder wait for their band rows."""
-    return _count(connection, "pending_bands WHERE encoder = ?", encoder)
+    return _count(connection, "pending_bands WHERE encoder = :encoder", encoder)
 
 
 def is_due(connection: Connection, encoder: int) -> bool:
@@ -52,11 +58,17 @@ def is_due(connection: Connection, encoder: int) -> bool:
     count = waiting(connection, encoder)
     if count < AT_LEAST:
         return False
-    newest: int = connection.exec_driver_sql("SELECT max(id) FROM images").scalar_one()  # counting would read them all
+    newest: int = connection.execute(text("SELECT max(id) FROM images")).scalar_one()  # counting would read them all
     return count * PART >= newest
 
 
-def write_rows(connection: Connection, encoder: int, on_band: Callable[[int], None] = lambda _band: None) -> int:
+def write_rows(
+    connection: Connection,
+    encoder: int,
+    on_band: Callable[[int], None] = lambda _band: None,
+    *,
+    deal_anew: bool = True,
+) -> int:
     """Write the band rows of all codes that wait for them.
 
     Parameters
@@ -67,6 +79,8 @@ def write_rows(connection: Connection, encoder: int, on_band: Callable[[int], No
         Row id of the encoder.
     on_band
         Called before each band with its number, if there is much to write.
+    deal_anew
+        Look whether the bits should be dealt to the bands in another way.
 
     Returns
     -------
@@ -75,14 +89,14 @@ def write_rows(connection: Connection, encoder: int, on_band: Callable[[int], No
     new = waiting(connection, encoder)
     if not new:
         return 0
-    written = _count(connection, f"bands WHERE encoder = ? AND slot < {SLOTS}", encoder)
-    if written + new >= ENOUGH and written.bit_length() < (written + new).bit_length():
+    written = _count(connection, f"bands WHERE encoder = :encoder AND slot < {SLOTS}", encoder)
+    if deal_anew and written + new >= ENOUGH and written.bit_length() < (written + new).bit_length():
         new = _deal_anew(connection, encoder, written + new)
-    for band, mask in _masks(connection, encoder):
+    for band in range(BANDS):
         if new >= WORTH_TELLING:
             on_band(band)
-        connection.exec_driver_sql(_WRITE, (mask, band, encoder))
-    connection.exec_driver_sql("DELETE FROM pending_bands WHERE encoder = ?", (encoder,))
+        connection.execute(_WRITE, {"encoder": encoder, "band": band})
+    connection.execute(text("DELETE FROM pending_bands WHERE encoder = :encoder"), {"encoder": encoder})
     return new
 
 
@@ -91,27 +105,29 @@ def _deal_anew(connection: Connection, encoder: int, total: int) -> int:
 
     The sample takes every so-and-so-many-th image: the answer depends on nothing but the codes.
     """
-    rows = connection.exec_driver_sql(
-        'SELECT "key" FROM codes WHERE encoder = ? AND image % ? = 0', (encoder, -(-total // SAMPLE))
-    ).fetchall()
+    every = {"encoder": encoder, "step": -(-total // SAMPLE)}
+    sampled = text('SELECT "key" FROM codes WHERE encoder = :encoder AND image % :step = 0')
+    rows = connection.execute(sampled, every).fetchall()
     sample = _distinct(np.fromiter((row[0] for row in rows), np.int64, len(rows)))
     masks = [mask for _, mask in _masks(connection, encoder)]
     if len(sample) >= ENOUGH // 2:
-        bits = connection.exec_driver_sql("SELECT bits FROM encoders WHERE id = ?", (encoder,)).scalar_one()
+        mine = {"encoder": encoder}
+        bits = connection.execute(text("SELECT bits FROM encoders WHERE id = :encoder"), mine).scalar_one()
         other = masks_by(sample, min(bits, KEY_BITS))
         if sum(share(sample, mask) for mask in other) < BETTER * sum(share(sample, mask) for mask in masks):
             masks = other
-            connection.exec_driver_sql("DELETE FROM bands WHERE encoder = ?", (encoder,))
-            connection.exec_driver_sql(
-                "INSERT OR IGNORE INTO pending_bands (encoder, image) "
-                "SELECT encoder, image FROM codes WHERE encoder = ? ORDER BY image",
-                (encoder,),
-            )
-        connection.exec_driver_sql(
-            "UPDATE band_masks SET mask = ?, share = ? WHERE encoder = ? AND band = ?",
-            [(mask, share(sample, mask), encoder, band) for band, mask in enumerate(masks)],
+            forget_rows(connection, encoder)
+        connection.execute(
+            text("UPDATE band_masks SET mask = :mask, share = :share WHERE encoder = :encoder AND band = :band"),
+            [mine | {"mask": mask, "share": share(sample, mask), "band": band} for band, mask in enumerate(masks)],
         )
     return waiting(connection, encoder)
+
+
+def forget_rows(connection: Connection, encoder: int) -> None:
+    """Delete the band rows of an encoder: all of its codes wait then."""
+    connection.execute(text("DELETE FROM bands WHERE encoder = :encoder"), {"encoder": encoder})
+    connection.execute(_ALL_WAIT, {"encoder": encoder})
 
 
 def masks_by(keys: NDArray[np.int64], key_bits: int) -> list[int]:
@@ -152,12 +168,12 @@ def share(keys: NDArray[np.int64], mask: int) -> float:
 
 
 def _masks(connection: Connection, encoder: int) -> list[tuple[int, int]]:
-    rows = connection.exec_driver_sql("SELECT band, mask FROM band_masks WHERE encoder = ? ORDER BY band", (encoder,))
-    return [(band, mask) for band, mask in rows]
+    query = text("SELECT band, mask FROM band_masks WHERE encoder = :encoder ORDER BY band")
+    return [(band, mask) for band, mask in connection.execute(query, {"encoder": encoder})]
 
 
 def _count(connection: Connection, rows: str, encoder: int) -> int:
-    return int(connection.exec_driver_sql(f"SELECT count(*) FROM {rows}", (encoder,)).scalar_one())
+    return int(connection.execute(text(f"SELECT count(*) FROM {rows}"), {"encoder": encoder}).scalar_one())
 
 
 def _distinct(keys: NDArray[np.int64]) -> NDArray[np.int64]:

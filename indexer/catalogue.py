@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import bindparam, func, insert, select
+from sqlalchemy import bindparam, func, insert, select, text, update
 
 from hashae.codes import Codes
 from hashae.db import Database, inserted_id
-from hashae.db.schema import collections, failures, images, sources
+from hashae.db.schema import UNFINISHED, collections, failures, images, sources
+from hashae.errors import CollectionError
 from hashae.indexer.image_row import ImageRow
 from hashae.indexer.lookups import find_code, find_codes
 from hashae.indexer.match import Match
@@ -35,13 +36,21 @@ ROWS = (
 
 
 def collection_id(database: Database, name: str, when: str) -> int:
-    """Return the row id of the collection of that name; made at the time `when` if the file has none."""
+    """Return the row id of the collection of that name; made at the time `when` if the file has none.
+
+    Raises
+    ------
+    CollectionError
+        If it is being copied from elsewhere, and not all of it is there.
+    """
     query = select(collections.c.id).where(collections.c.name == name)
     with database.read() as connection:
         found = connection.execute(query).scalar()
     if found is not None:
         return int(found)
     with database.write() as connection:
+        if connection.execute(select(collections.c.id).where(collections.c.name.startswith(UNFINISHED))).first():
+            raise CollectionError(f"{database.path} holds an unfinished copy; run the same again: hashae copy FROM TO")
         found = connection.execute(query).scalar()
         if found is None:
             found = inserted_id(connection.execute(insert(collections).values(name=name, created=when, generation=0)))
@@ -64,9 +73,12 @@ class Catalogue:
 
     def generation(self) -> int:
         """Return the number that grows with every change; caches carry the one they were made at."""
-        query = select(collections.c.generation).where(collections.c.id == self._collection)
-        with self._database.read() as connection:
-            return int(connection.execute(query).scalar_one())
+        rows = self._database.look_up("SELECT generation FROM collections WHERE id = ?", (self._collection,))
+        if not rows:  # asked once more, where a row that is missing is told as damage
+            with self._database.read() as connection:
+                mine = collections.c.id == self._collection
+                return int(connection.execute(select(collections.c.generation).where(mine)).scalar_one())
+        return int(rows[0][0])
 
     def count(self) -> int:
         """Return the number of present images."""
@@ -100,12 +112,10 @@ class Catalogue:
         Two tables read from end to end are several times faster than joining them row by row.
         """
         with self._database.read() as connection:
-            gone = connection.exec_driver_sql("SELECT id FROM images WHERE missing").scalars().all()
+            gone = connection.execute(text("SELECT id FROM images WHERE missing")).scalars().all()
             missing = np.array(gone, np.int64)
-            # sqlite3 itself: a row object of SQLAlchemy for each code would take longer than all the rest
-            cursor = connection.connection.cursor()
-            cursor.execute("SELECT image, code FROM codes WHERE encoder = ?", (encoder,))
-            while block := cursor.fetchmany(CODES):
+            query = "SELECT image, code FROM codes WHERE encoder = ?"
+            for block in self._database.stream(connection, query, (encoder,), CODES):
                 images_of_block, blobs = zip(*block, strict=True)
                 ids = np.array(images_of_block, np.int64)
                 codes = np.frombuffer(b"".join(blobs), np.uint8).reshape(-1, bits // 8)
@@ -152,8 +162,8 @@ class Catalogue:
         if not hashes:
             return
         with self._database.write() as connection:
-            values = [(value, id_) for id_, value in hashes.items()]
-            connection.exec_driver_sql("UPDATE images SET pixels = ? WHERE id = ?", values)
+            statement = update(images).where(images.c.id == bindparam("row")).values(pixels=bindparam("hash"))
+            connection.execute(statement, [{"row": id_, "hash": value} for id_, value in hashes.items()])
 
     def failures(self) -> list[Failure]:
         """Return the files that cannot be used, and why, ordered by path."""
@@ -184,5 +194,8 @@ class Catalogue:
         )
         with self._database.read() as connection:
             rows = connection.execute(query).all()
-        names = ("path", "indexed", "images", "bytes", "missing")
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        # A server adds up whole numbers of 64 bits in decimals.
+        return [
+            {"path": path, "indexed": when, "images": present_, "bytes": int(size), "missing": missing}
+            for path, when, present_, size, missing in rows
+        ]

@@ -43,6 +43,7 @@ from hashae.indexer.report import DedupReport, Failure
 from hashae.indexer.sources import absolute_path
 from hashae.indexer.summary import IndexSummary, Progress
 from hashae.indexer.verify import Check, repair, verify
+from hashae.place import Place, ServerUrl
 
 if TYPE_CHECKING:
     from hashae.indexer.calibrate import Measurement, Sampling
@@ -68,24 +69,28 @@ class Collection:
         self._parts = Parts(database, collection_id(database, name, _now()), threads=threads)
 
     @classmethod
-    def open(cls, path: str | Path, *, create: bool = True, name: str = "default", threads: int = 2) -> Collection:
-        """Open a collection file.
+    def open(
+        cls, path: str | Path | ServerUrl, *, create: bool = True, name: str = "default", threads: int = 2
+    ) -> Collection:
+        """Open a collection: a file, or a database of a PostgreSQL server.
 
         Parameters
         ----------
         path
-            Of the file.
+            Of the file, or ``"postgresql+psycopg://USER@HOST/DATABASE"``.
         create
-            Make it if it is missing; its folder must exist.
+            Make it if it is missing; its folder, or its database, must exist.
         name
-            One file can hold several collections.
+            One file, or database, can hold several collections.
         threads
             CPU threads of encoder and search.
 
         Raises
         ------
         CollectionError
-            If the file is missing, foreign, newer or damaged.
+            If the file is missing, foreign, newer or damaged, or the server cannot be reached.
+        ConfigError
+            If it is a URL of something else.
         """
         database = open_database(path, create=create)
         try:
@@ -107,8 +112,8 @@ class Collection:
         self._parts.database.close()
 
     @property
-    def path(self) -> Path:
-        """The collection file."""
+    def path(self) -> Place:
+        """The collection file, or the URL of its database; as text that shows no password."""
         return self._parts.database.path
 
     def __repr__(self) -> str:
@@ -514,7 +519,7 @@ class Collection:
         folders = self._parts.catalogue.folders()
         return {
             "collection": str(self.path),
-            "file_bytes": self.path.stat().st_size,
+            "file_bytes": self._parts.database.size(),
             "images": sum(folder["images"] for folder in folders),
             "bytes": sum(folder["bytes"] for folder in folders),
             "missing": sum(folder["missing"] for folder in folders),

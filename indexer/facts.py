@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, text, update
 
 from hashae.codes import Codes, keys
 from hashae.db import Database
@@ -88,12 +88,12 @@ class FactBook:
         """
         query = (
             "SELECT codes.image, codes.crowding FROM codes JOIN images ON images.id = codes.image "
-            "WHERE codes.encoder = ? AND NOT images.missing ORDER BY codes.image"
+            "WHERE codes.encoder = :encoder AND NOT images.missing ORDER BY codes.image"
         )
         with self._database.read() as connection:
             if not self._is_current(connection, encoder):
                 return None
-            rows = connection.exec_driver_sql(query, (encoder,)).fetchall()
+            rows = connection.execute(text(query), {"encoder": encoder}).fetchall()
         if [row[0] for row in rows] != ids.tolist():
             return None
         return np.fromiter((row[1] for row in rows), np.float32, len(rows))
@@ -127,8 +127,11 @@ class FactBook:
         with self._database.write() as connection:
             if self._generation(connection) != generation:
                 return False
-            statement = "UPDATE codes SET crowding = ? WHERE encoder = ? AND key = ? AND image = ?"
-            connection.exec_driver_sql(statement, [(value, encoder, key, id_) for value, key, id_ in rows])
+            at_row = (codes_table.c.key == bindparam("at")) & (codes_table.c.image == bindparam("row"))
+            statement = (
+                update(codes_table).where(codes_table.c.encoder == encoder, at_row).values(crowding=bindparam("value"))
+            )
+            connection.execute(statement, [{"value": value, "at": key, "row": id_} for value, key, id_ in rows])
             mine = encoders.c.id == encoder
             connection.execute(update(encoders).where(mine).values(crowding_generation=generation))
         return True

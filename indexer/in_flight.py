@@ -25,7 +25,7 @@ class InFlight:
     Parameters
     ----------
     collection
-        The collection file.
+        The collection file; of a server's database, what the names of this machine's files begin with.
     workers
         Most files that are decoded at once.
     """

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,6 +22,7 @@ import numpy as np
 
 from hashae.db import Database
 from hashae.db.band_triggers import BANDS
+from hashae.db.claims import Claims
 from hashae.encoder import Encoded, Encoder
 from hashae.errors import ImageError, SourceError
 from hashae.images.decode import DecodedImage, decode, large_images_allowed, read_bytes
@@ -46,6 +48,12 @@ IN_FLIGHT = 256
 HANDFUL = 8
 """Files in one task of a worker: handing a task over costs a tenth of what decoding a small file does."""
 
+
+CLAIMED = 64
+"""Files that are claimed at a time where other machines index into the same database."""
+
+PATIENCE = 0.2
+"""Seconds after which it is looked again whether what others are at is done."""
 
 SEGMENT = 1 << 14
 """Files of a new collection that are indexed before the scan goes on: a million paths would take a gigabyte."""
@@ -129,7 +137,9 @@ class Ingest:
         self._reader = reader
         self._workers, self._isolate, self._in_flight = workers, isolate, in_flight
         self._idle: list[IsolatedDecoder] = []
+        self._database, self._source = database, source[0]
         self._folder, self._encoder = source[1], encoder[1]
+        self._claims: Claims | None = None
         self._ledger = Ledger(database, source[0], encoder[0])
         self._progress = on_progress or (lambda _progress: None)
         self.summary = IndexSummary()
@@ -154,6 +164,12 @@ class Ingest:
         CollectionError
             If the collection cannot be written.
         """
+        claims = Claims.of(self._database, self._source)
+        with claims or nullcontext():
+            self._claims = claims
+            return self._run(below, allow_empty=allow_empty)
+
+    def _run(self, below: str, *, allow_empty: bool) -> IndexSummary:
         started = time.monotonic()
         known, broken = self._ledger.load(below)
         jobs: list[_Job] = []
@@ -177,8 +193,7 @@ class Ingest:
                 self._progress(Progress("scan", number, None))
             # A new collection has nothing that a file could have been before: no need to know all files at once.
             if len(jobs) >= segment and not known and not broken and self._ledger.whereabouts.empty:
-                self._process(jobs, more=True)
-                jobs = []
+                jobs = self._process(jobs, more=True)
         if number < 0 and not problems and not allow_empty:
             self._refuse_empty(root, sum(not file.missing for file in known.values()))
         blocked = {f"{below}/{p.relative}" if below else p.relative: p.reason for p in problems}
@@ -186,7 +201,12 @@ class Ingest:
             self.summary.failed.append(Failure(problem.path, problem.reason))
         lost = {known_.id for path, known_ in known.items() if not (known_.missing or is_hidden(path, blocked))}
         self._ledger.whereabouts.vanished |= lost
-        self._process(jobs)
+        left = self._process(jobs)
+        while left and self._claims is not None:  # others are at these: they are done by them, or free when they died
+            time.sleep(PATIENCE)
+            self._claims.free_the_dead()
+            self._taken -= len(left)
+            left = self._process(left)
         told = {path: failure.reason for path, failure in broken.items()}
         self._ledger.note_blocked({path: reason for path, reason in blocked.items() if told.get(path) != reason})
         over = set(broken) - seen_broken - {job.file.relative for job in jobs}
@@ -203,36 +223,48 @@ class Ingest:
         """Ids of the images whose files turned up elsewhere."""
         return self._ledger.whereabouts.claimed
 
-    def _process(self, jobs: list[_Job], *, more: bool = False) -> None:
+    def _process(self, jobs: list[_Job], *, more: bool = False) -> list[_Job]:
         """Read, encode and store all jobs, batch by batch, in their order; how many come after them may not be known.
 
         While this thread stores and waits, others decode, and one encodes what is decoded, part by part; or processes
         elsewhere do both.
+
+        Returns
+        -------
+        The jobs that other programs are at.
         """
         batch: list[_Part] = []
+        left: list[_Job] = []
         before, self._taken = self._taken, self._taken + len(jobs)
         total = None if more else self._taken
         self._progress(Progress("index", before, total))
-        number = 0
-        for part in self._parts_here(jobs, before, total) if self._reader is None else self._parts_elsewhere(jobs):
+        mine, number = self._claimed(jobs, left), 0
+        parts = self._parts_here(mine, before, total) if self._reader is None else self._parts_elsewhere(list(mine))
+        for part in parts:
             batch.append(part)
             number += len(part[0])
-            if number % BATCH == 0 or number == len(jobs):
+            if number % BATCH == 0:
                 self._store(batch)
                 batch = []
                 self._progress(Progress("index", before + number, total))
+        if batch:
+            self._store(batch)
+        self._progress(Progress("index", self._taken - len(left), total))
+        return left
 
-    def _parts_here(self, jobs: list[_Job], before: int, total: int | None) -> Iterator[_Part]:
+    def _parts_here(self, jobs: Iterable[_Job], before: int, total: int | None) -> Iterator[_Part]:
         """Yield jobs done by threads, `PART` at a time and never across two batches, with their codes to come."""
         part: list[_Done] = []
         with ThreadPoolExecutor(1, thread_name_prefix="hashae-encode") as encoding:
             for number, done in enumerate(self._read_all(jobs), 1):
                 part.append(done)
-                if len(part) == PART or number == len(jobs):
+                if len(part) == PART:
                     yield part, encoding.submit(self._encode, part)
                     part = []
                 elif number % 16 == 0:
                     self._progress(Progress("index", before + number, total))
+            if part:
+                yield part, encoding.submit(self._encode, part)
 
     def _parts_elsewhere(self, jobs: list[_Job]) -> Iterator[_Part]:
         """Yield jobs done by processes elsewhere."""
@@ -268,14 +300,41 @@ class Ingest:
             return _Done(job, outcome.content, reason=outcome.reason, lasts=outcome.lasts)
         return _Done(job, outcome.content, DecodedImage(_NO_THUMB, *outcome.image))
 
-    def _read_all(self, jobs: list[_Job]) -> Iterator[_Done]:
+    def _claimed(self, jobs: list[_Job], left: list[_Job]) -> Iterator[_Job]:
+        """Yield the jobs that nobody else is at, and that nobody has done meanwhile; add the others to `left`."""
+        if self._claims is None:
+            yield from jobs
+            return
+        for start in range(0, len(jobs), CLAIMED):
+            some = jobs[start : start + CLAIMED]
+            mine = self._claims.take(job.file.relative for job in some)
+            left += [job for job in some if job.file.relative not in mine]
+            known, broken = self._ledger.load(paths=sorted(mine))
+            over = []
+            for job in some:
+                path, state = job.file.relative, (job.file.size, job.file.mtime_ns)
+                if path not in mine:
+                    continue
+                now = known.get(path)
+                if now and now.coded and not now.missing and (now.size, now.mtime_ns) == state:
+                    self.summary.unchanged += 1
+                    over.append(path)
+                elif (bad := broken.get(path)) and (bad.size, bad.mtime_ns) == state and not _curable(bad.reason):
+                    self.summary.failed.append(Failure(job.file.path, bad.reason))
+                    over.append(path)
+                else:
+                    yield _Job(job.file, now)
+            if over:
+                self._claims.give_back(over)
+
+    def _read_all(self, jobs: Iterable[_Job]) -> Iterator[_Done]:
         """Yield jobs read and decoded, in order, a bounded number ahead."""
         pending: deque[Future[list[_Done]]] = deque()
-        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="hashae-decode")
+        pool, remaining = ThreadPoolExecutor(self._workers, thread_name_prefix="hashae-decode"), iter(jobs)
         try:
             with large_images_allowed():
-                for start in range(0, len(jobs), HANDFUL):
-                    pending.append(pool.submit(self._read_some, jobs[start : start + HANDFUL]))
+                while handful := list(islice(remaining, HANDFUL)):
+                    pending.append(pool.submit(self._read_some, handful))
                     if len(pending) * HANDFUL >= IN_FLIGHT * self._workers:
                         yield from pending.popleft().result()
                 while pending:
@@ -365,6 +424,8 @@ class Ingest:
         self.summary.changed += counts.changed
         self.summary.moved += counts.moved
         self.summary.unchanged += counts.unchanged
+        if self._claims is not None:
+            self._claims.give_back(done.job.file.relative for done in every)
         if counts.left:  # what they were twins of is gone since they were read
             gone = {twin.file.path for twin in counts.left}
             again = [self._read(done.job, anew=True) for done in every if done.job.file.relative in gone]
@@ -414,7 +475,7 @@ def ingest_sources(
     total = IndexSummary()
     absent: list[SourceError] = []
     lost: set[int] = set()
-    in_flight = InFlight(database.path, workers)
+    in_flight = InFlight(database.beside, workers)
     settings: dict[str, Any] = {"workers": workers, "isolate": isolate, "on_progress": on_progress, "reader": reader}
     try:
         for source, below in targets:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +10,7 @@ from sqlalchemy import insert, select, update
 
 from hashae.db import Database, inserted_id
 from hashae.db.schema import journal, runs
-from hashae.errors import CollectionError, UnknownName
+from hashae.errors import UnknownName
 
 STATES = {
     "intent": "about to be done",
@@ -105,8 +103,7 @@ class Journal:
     def __init__(self, database: Database, collection: int) -> None:
         self._database, self._collection = database, collection
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> AbstractContextManager[None]:
         """Let no other process act on the files of this collection; the lock ends with the process, however it ends.
 
         Raises
@@ -114,38 +111,7 @@ class Journal:
         CollectionError
             If another process is acting.
         """
-        try:
-            import fcntl
-        except ImportError:  # no such lock here; SQLite still keeps the journal whole
-            yield
-            return
-        # Not the collection file itself: closing it would drop the locks that SQLite holds on it.
-        path = f"{self._database.path}.lock"
-        while True:
-            try:
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
-            except OSError as error:
-                raise CollectionError(
-                    f"{path} cannot be made ({error.strerror}); allow writing in its folder"
-                ) from error
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                held = os.path.samestat(os.fstat(descriptor), os.stat(path))
-            except FileNotFoundError:
-                held = False  # its last owner took it away between our two steps
-            except BlockingIOError as error:
-                os.close(descriptor)
-                raise CollectionError(
-                    f"another hashae is acting on files of {self._database.path}; wait until it has ended"
-                ) from error
-            if held:
-                break
-            os.close(descriptor)
-        try:
-            yield
-        finally:
-            os.unlink(path)
-            os.close(descriptor)
+        return self._database.alone()
 
     def begin(self, action: str, plan: str, when: str) -> int:
         """Note a new run and return its number."""

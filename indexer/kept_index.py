@@ -71,7 +71,7 @@ class KeptIndex:
         TooLittleMemory
             If the codes do not fit.
         """
-        path, stamp = cache_path(self._database.path, self._collection), self.stamp(encoder, bits, generation)
+        path, stamp = cache_path(self._database.beside, self._collection), self.stamp(encoder, bits, generation)
         index = load_index(path, stamp, threads=self._threads)
         if index is not None:
             if self._agrees(index, encoder):

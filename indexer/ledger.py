@@ -118,8 +118,10 @@ class Ledger:
         self._database, self._source, self._encoder = database, source, encoder
         self.whereabouts = Whereabouts(database, source, encoder)
 
-    def load(self, below: str = "") -> tuple[dict[str, KnownFile], dict[str, KnownFailure]]:
-        """Return what is known of the files in the folder `below`, and which of them failed; by path."""
+    def load(
+        self, below: str = "", paths: Sequence[str] | None = None
+    ) -> tuple[dict[str, KnownFile], dict[str, KnownFailure]]:
+        """Return what is known of the files in the folder `below`, or of `paths`, and which of them failed; by path."""
         # A code of a file made before schema 0002 has no detail: the picture is read once more.
         coded = and_(codes_table.c.image == images.c.id, codes_table.c.encoder == self._encoder)
         columns = (images.c.path, images.c.id, images.c.size, images.c.mtime_ns, images.c.content, images.c.missing)
@@ -131,6 +133,8 @@ class Ledger:
         bad = select(failures.c.path, failures.c.size, failures.c.mtime_ns, failures.c.reason).where(
             failures.c.source == self._source
         )
+        if paths is not None:
+            query, bad = query.where(images.c.path.in_(paths)), bad.where(failures.c.path.in_(paths))
         prefix = f"{below}/" if below else ""
         with self._database.read() as connection:
             known = {row[0]: KnownFile(*row[1:]) for row in connection.execute(query) if row[0].startswith(prefix)}
@@ -162,6 +166,18 @@ class Ledger:
         twins
             Files at new places whose content was seen before.
         """
+        return self._database.again(lambda: self._store(read, codes, confidence, detail, failed, same, twins))
+
+    def _store(
+        self,
+        read: Sequence[ReadImage],
+        codes: Codes | None,
+        confidence: Sequence[float],
+        detail: Sequence[float],
+        failed: Sequence[FailedFile],
+        same: Sequence[SameFile],
+        twins: Sequence[Twin],
+    ) -> Counts:
         counts = Counts(unchanged=len(same))
         with self._database.write() as connection:
             if codes is not None:
@@ -177,8 +193,10 @@ class Ledger:
 
     def note_blocked(self, blocked: Mapping[str, str]) -> None:
         """Record what could not even be looked at, path -> reason: closed folders, broken links."""
-        if not blocked:
-            return
+        if blocked:
+            self._database.again(lambda: self._note_blocked(blocked))
+
+    def _note_blocked(self, blocked: Mapping[str, str]) -> None:
         with self._database.write() as connection:
             for path, reason in blocked.items():
                 mine = and_(failures.c.source == self._source, failures.c.path == path)
@@ -188,8 +206,10 @@ class Ledger:
 
     def finish(self, lost: Sequence[int], over: Sequence[str]) -> None:
         """Mark the images `lost` as missing, by id, and forget the failures that are `over`, by path."""
-        if not lost and not over:
-            return
+        if lost or over:
+            self._database.again(lambda: self._finish(lost, over))
+
+    def _finish(self, lost: Sequence[int], over: Sequence[str]) -> None:
         with self._database.write() as connection:
             for start in range(0, len(lost), CHUNK):
                 part = images.c.id.in_(lost[start : start + CHUNK])
@@ -201,6 +221,9 @@ class Ledger:
 
     def write_bands(self, on_band: Callable[[int], None]) -> None:
         """Write the band rows of the codes that wait for them, see :func:`hashae.indexer.band_rows.write_rows`."""
+        self._database.again(lambda: self._write_bands(on_band))
+
+    def _write_bands(self, on_band: Callable[[int], None]) -> None:
         with self._database.read() as connection:
             if not waiting(connection, self._encoder):
                 return
@@ -233,8 +256,7 @@ class Ledger:
         if moved:
             known, contents = self._stored(connection, list(rows))
         new = [row for path, row in rows.items() if path not in known]
-        if new:
-            connection.execute(insert(images), new)
+        self._database.insert_many(connection, images, new)
         if known:
             names = (name for name in next(iter(rows.values())) if name not in {"source", "path"})
             values: dict[str, Any] = {name: bindparam(name) for name in names}
@@ -264,14 +286,12 @@ class Ledger:
         mine = and_(codes_table.c.encoder == self._encoder, codes_table.c.image.in_(ids))
         connection.execute(delete(codes_table).where(mine))
         rows = zip(keys(codes).tolist(), ids, codes, qualities, strict=True)
-        connection.execute(
-            insert(codes_table),
-            [
-                {"encoder": self._encoder, "key": key, "image": id_, "code": code.tobytes()}
-                | {"confidence": confidence, "detail": detail}
-                for key, id_, code, (confidence, detail) in rows
-            ],
-        )
+        new = [
+            {"encoder": self._encoder, "key": key, "image": id_, "code": code.tobytes()}
+            | {"confidence": confidence, "detail": detail}
+            for key, id_, code, (confidence, detail) in rows
+        ]
+        self._database.insert_many(connection, codes_table, new)
 
     def _place(self, connection: Connection, twins: Sequence[Twin], counts: Counts) -> None:
         """Give files at new places the rows of their old ones, or rows with the codes of their twins."""

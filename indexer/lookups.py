@@ -1,8 +1,8 @@
-"""The hash table in SQLite: who has this code. One prepared statement on a connection that stays open."""
+"""The hash table: who has this code. One prepared statement on a connection that stays open."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +13,9 @@ from hashae.indexer.match import Match
 KEY_BYTES = KEY_BITS // 8
 CHUNK = 4096
 """Most values in one IN list; SQLite takes 32,766 parameters."""
+
+LISTED = "IN ({})"
+"""Where the list stands in a statement of :func:`look_up_many`."""
 
 HERE = """(NOT EXISTS (SELECT 1 FROM images INDEXED BY ix_images_missing WHERE images.missing)
     OR NOT EXISTS (SELECT 1 FROM images INDEXED BY ix_images_missing WHERE images.missing AND images.id = {}.image))"""
@@ -102,7 +105,7 @@ def look_up_many(
     database
         Open collection file.
     statement
-        With ``{}`` in place of the list.
+        With `LISTED` in place of the list.
     before
         Parameters before those of the list.
     values
@@ -111,8 +114,22 @@ def look_up_many(
     """
     for start in range(0, len(values), CHUNK):
         part = values[start : start + CHUNK]
+        if database.is_server:  # one parameter holds them all
+            yield database.look_up(statement.replace(LISTED, "= ANY (?::bigint[])"), (*before, as_array(part)))
+            continue
         size = 1 << (len(part) - 1).bit_length()
         yield database.look_up(_with_places(statement, size), (*before, *part, *part[:1] * (size - len(part))))
+
+
+def as_array(values: Iterable[int]) -> str:
+    """Return the text of an array of PostgreSQL: one type of parameter, whatever its numbers are.
+
+    Examples
+    --------
+    >>> as_array([3, -1])
+    '{3,-1}'
+    """
+    return f"{{{','.join(map(str, values))}}}"
 
 
 @lru_cache(maxsize=256)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from hashae.encoder import Encoder
 from hashae.errors import CollectionError
 from hashae.indexer.shelf import NewEncoder, Shelf
+from hashae.place import Place
 
 
 class OwnEncoder:
@@ -17,12 +16,12 @@ class OwnEncoder:
     shelf
         Of the collection.
     path
-        Of the collection file, for messages.
+        Of the collection, for messages.
     threads
         CPU threads of the network.
     """
 
-    def __init__(self, shelf: Shelf, path: Path, *, threads: int) -> None:
+    def __init__(self, shelf: Shelf, path: Place, *, threads: int) -> None:
         self._shelf, self._path, self._threads = shelf, path, threads
         self._opened: tuple[int, Encoder] | None = None
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from hashae.codes import KEY_BITS
 from hashae.db import Database
 from hashae.db.band_triggers import BANDS, SLOTS
-from hashae.indexer.lookups import BY_KEYS, HERE, key_of, look_up_many
+from hashae.indexer.lookups import BY_KEYS, HERE, as_array, key_of, look_up_many
 from hashae.indexer.match import Match
 
 FEW = 1024
@@ -47,7 +47,7 @@ _BY_JSON = (
 # which the rows were made.
 _WAITING = (
     'SELECT codes.image, codes."key" FROM pending_bands AS pending CROSS JOIN codes '
-    "ON codes.image = pending.image AND codes.encoder = pending.encoder WHERE pending.encoder = ?1"
+    "WHERE codes.image = pending.image AND codes.encoder = pending.encoder AND pending.encoder = ?1"
 )
 _MASKS = "SELECT band, mask FROM band_masks WHERE encoder = ?1"
 _AND_THE_REST = f" UNION ALL {_WAITING} UNION ALL {_MASKS}"
@@ -60,6 +60,11 @@ _UNFLIPPED = tuple(
     for size in range(1, BANDS + 1)
 )
 """The statement for each radius below the number of bands."""
+# A server takes all slots as one parameter, so that there are two statements for all radii.
+FEW_ON_SERVER = 64
+"""Most slots of which a server is asked at once whether their images are there."""
+_BY_ARRAY = 'SELECT image, "key" FROM bands WHERE encoder = ?1 AND slot = ANY (?2::int[])'
+_BY_ARRAY_HERE = f"{_BY_ARRAY} AND {HERE.format('bands')} UNION ALL {_WAITING_HERE} UNION ALL {_MASKS}"
 _MISSING = "SELECT id FROM images INDEXED BY ix_images_missing WHERE missing AND id IN ({})"
 
 
@@ -165,12 +170,13 @@ class StoredBands:
         if radius < BANDS and self._bits <= KEY_BITS:
             return self._search_unflipped(key, radius)
         reach = min(radius, KEY_BITS, self._bits)
-        slots, rows = self._candidates(key, reach)
+        slots, rows, here = self._candidates(key, reach)
         if self._bits > KEY_BITS:
             matches = self._near_codes(code, radius, {other for _, other in near_keys(key, radius, rows)})
         else:
             near = dict(near_keys(key, radius, rows))
-            self._drop_missing(near)
+            if not here:
+                self._drop_missing(near)
             matches = [Match(((other ^ key) & UNSIGNED).bit_count(), image) for image, other in near.items()]
         if len(matches) > 1:
             matches.sort()
@@ -202,19 +208,23 @@ class StoredBands:
             matches = sorted(set(matches))  # an image can come from several bands
         return matches, radius + 1, candidates
 
-    def _candidates(self, key: int, radius: int) -> tuple[int, list[tuple[int, int]]]:
-        """Return the number of slots looked up, and (image, key) of every code in them."""
+    def _candidates(self, key: int, radius: int) -> tuple[int, list[tuple[int, int]], bool]:
+        """Return the number of slots looked up, (image, key) of every code in them, and if all images are here."""
         if not self._masks:
             self._read_masks()
         while True:
             slots = slots_of(key, self._plan(radius))
-            if len(slots) <= FEW:
+            here = self._database.is_server and len(slots) <= FEW_ON_SERVER and self._bits <= KEY_BITS
+            if self._database.is_server:
+                statement = _BY_ARRAY_HERE if here else _BY_ARRAY + _AND_THE_REST
+                rows = self._database.look_up(statement, (self._encoder, as_array(slots)))
+            elif len(slots) <= FEW:
                 rows = self._database.look_up(_by_list(len(slots)), (self._encoder, *slots))
             else:
                 rows = self._database.look_up(_BY_JSON + _AND_THE_REST, (self._encoder, json.dumps(slots)))
             if rows[-BANDS:] == self._masks:
                 del rows[-BANDS:]
-                return len(slots), rows
+                return len(slots), rows, here
             self._read_masks()  # the bits were dealt anew meanwhile
 
     def _plan(self, radius: int) -> SlotPlan:
@@ -227,7 +237,7 @@ class StoredBands:
 
     def _waiting(self, most: int) -> int:
         """Count the codes that wait for their rows: each search reads them all."""
-        query = "SELECT count(*) FROM (SELECT 1 FROM pending_bands WHERE encoder = ? LIMIT ?)"
+        query = "SELECT count(*) FROM (SELECT 1 FROM pending_bands WHERE encoder = ? LIMIT ?) AS part"
         return int(self._database.look_up(query, (self._encoder, most))[0][0])
 
     def _read_masks(self) -> None:

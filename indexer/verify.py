@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import Connection
+from sqlalchemy import Connection, delete, select, text, update
 
 from hashae.codes import keys
+from hashae.db import Database
 from hashae.db.band_triggers import BANDS, slot
+from hashae.db.schema import codes, collections, encoders, images, sources
 from hashae.errors import HashaeError
-from hashae.indexer.band_rows import write_rows
+from hashae.indexer.band_rows import forget_rows, write_rows
 from hashae.indexer.cache import Unusable, cache_path, read_arrays
 from hashae.indexer.content import content_hash
 from hashae.indexer.ledger import NEVER
@@ -102,10 +104,10 @@ def verify(
     """
     found, tell = Check(), on_progress or (lambda _progress: None)
     with parts.database.read() as connection:
-        orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
-        found.add("orphans", len(orphans), f"{len(orphans):,} rows belong to nothing")
-        for (encoder,) in connection.exec_driver_sql("SELECT id FROM encoders").fetchall():
-            _check_codes(connection, encoder, found)
+        orphans = parts.database.orphans(connection)
+        found.add("orphans", orphans, f"{orphans:,} rows belong to nothing")
+        for encoder in connection.execute(select(encoders.c.id)).scalars().all():
+            _check_codes(parts.database, connection, encoder, found)
             _check_bands(connection, encoder, found)
     count = len(found.bad_codes)
     found.add("codes", count, f"{count:,} codes are damaged; their pictures are read again", read_again=True)
@@ -126,33 +128,27 @@ def repair(parts: Parts, found: Check) -> None:
         return
     with parts.database.write(durable=True) as connection:
         if any(finding.kind == "orphans" for finding in found.findings):
-            _delete_orphans(connection)
+            _delete_orphans(parts.database, connection)
         for encoder, key, image in found.bad_codes:
-            values = (encoder, key, image)
-            connection.exec_driver_sql('DELETE FROM codes WHERE encoder = ? AND "key" = ? AND image = ?', values)
+            mine = (codes.c.encoder == encoder) & (codes.c.key == key) & (codes.c.image == image)
+            connection.execute(delete(codes).where(mine))
         for image in found.changed:
-            connection.exec_driver_sql("UPDATE images SET size = ? WHERE id = ?", (NEVER, image))
+            connection.execute(update(images).where(images.c.id == image).values(size=NEVER))
         for encoder in found.bands_of | {encoder for encoder, _, _ in found.bad_codes}:
-            connection.exec_driver_sql("DELETE FROM bands WHERE encoder = ?", (encoder,))
-            connection.exec_driver_sql(
-                "INSERT OR IGNORE INTO pending_bands (encoder, image) "
-                "SELECT encoder, image FROM codes WHERE encoder = ? ORDER BY image",
-                (encoder,),
-            )
+            forget_rows(connection, encoder)
             write_rows(connection, encoder)
-        connection.exec_driver_sql("UPDATE collections SET generation = generation + 1")
+        connection.execute(update(collections).values(generation=collections.c.generation + 1))
 
 
-def _check_codes(connection: Connection, encoder: int, found: Check) -> None:
+def _check_codes(database: Database, connection: Connection, encoder: int, found: Check) -> None:
     """Look for codes of another width, and keys that are not the beginning of their code."""
-    width = connection.exec_driver_sql("SELECT bits / 8 FROM encoders WHERE id = ?", (encoder,)).scalar_one()
-    cursor = connection.connection.cursor()
-    cursor.execute('SELECT image, "key", code FROM codes WHERE encoder = ?', (encoder,))
-    while block := cursor.fetchmany(BLOCK):
+    width = connection.execute(select(encoders.c.bits).where(encoders.c.id == encoder)).scalar_one() // 8
+    query = 'SELECT image, "key", code FROM codes WHERE encoder = ?'
+    for block in database.stream(connection, query, (encoder,), BLOCK):
         good = [row for row in block if isinstance(row[2], bytes) and len(row[2]) == width]
         if good:
-            codes = np.frombuffer(b"".join(code for _, _, code in good), np.uint8).reshape(-1, width)
-            wrong = keys(codes) != np.array([key for _, key, _ in good], np.int64)
+            values = np.frombuffer(b"".join(code for _, _, code in good), np.uint8).reshape(-1, width)
+            wrong = keys(values) != np.array([key for _, key, _ in good], np.int64)
             found.bad_codes += [(encoder, good[row][1], good[row][0]) for row in np.flatnonzero(wrong).tolist()]
         if len(good) < len(block):
             kept = {(image, key) for image, key, _ in good}
@@ -162,19 +158,20 @@ def _check_codes(connection: Connection, encoder: int, found: Check) -> None:
 def _check_bands(connection: Connection, encoder: int, found: Check) -> None:
     """Count the band rows that each code must have, and all there are."""
     where = "bands.encoder = codes.encoder AND bands.image = codes.image"
-    lacking = f"""SELECT count(*) FROM codes JOIN band_masks USING (encoder) WHERE codes.encoder = ?
+    lacking = f"""SELECT count(*) FROM codes JOIN band_masks ON band_masks.encoder = codes.encoder
+        WHERE codes.encoder = :encoder
         AND codes.image NOT IN (SELECT image FROM pending_bands WHERE encoder = codes.encoder)
         AND NOT EXISTS (SELECT 1 FROM bands WHERE {where} AND bands.slot = {slot('codes."key"')}
         AND bands."key" = codes."key")"""
-    counts = "SELECT (SELECT count(*) FROM {0} WHERE encoder = ?)"
+    mine = {"encoder": encoder}
     number = {
-        table: connection.exec_driver_sql(counts.format(table), (encoder,)).scalar_one()
+        table: connection.execute(text(f"SELECT count(*) FROM {table} WHERE encoder = :encoder"), mine).scalar_one()
         for table in ("codes", "bands", "pending_bands", "band_masks")
     }
     if (
         number["band_masks"] == BANDS
         and number["bands"] == BANDS * (number["codes"] - number["pending_bands"])
-        and not connection.exec_driver_sql(lacking, (encoder,)).scalar_one()
+        and not connection.execute(text(lacking), mine).scalar_one()
     ):
         return
     found.bands_of.add(encoder)
@@ -183,15 +180,14 @@ def _check_bands(connection: Connection, encoder: int, found: Check) -> None:
 def _check_files(parts: Parts, found: Check) -> None:
     """Look whether each file is there; those of a folder that is missing or empty may be on a drive that is away."""
     query = (
-        "SELECT sources.path, images.path FROM images JOIN sources ON sources.id = images.source "
-        "WHERE sources.collection = ? AND NOT images.missing"
+        select(sources.c.path, images.c.path)
+        .select_from(images.join(sources))
+        .where(sources.c.collection == parts.id, images.c.missing.is_(False))
     )
     with parts.database.read() as connection:
-        rows = connection.exec_driver_sql(query, (parts.id,)).fetchall()
-    there = {root: _holds_anything(os.fsdecode(root)) for root in {row[0] for row in rows}}
-    gone = sum(
-        there[root] and not os.path.lexists(os.path.join(os.fsdecode(root), os.fsdecode(below))) for root, below in rows
-    )
+        rows = connection.execute(query).all()
+    there = {root: _holds_anything(root) for root in {row[0] for row in rows}}
+    gone = sum(there[root] and not os.path.lexists(os.path.join(root, below)) for root, below in rows)
     away = sum(not there[root] for root, _ in rows)
     found.add("files", gone, f"{gone:,} files are gone since the last run of index", read_again=True)
     found.add("files", away, f"{away:,} pictures lie in folders that are missing or empty now; is a drive away?")
@@ -204,20 +200,16 @@ def _check_files(parts: Parts, found: Check) -> None:
 def _check_pictures(parts: Parts, found: Check, sample: int, seed: int, tell: Callable[[Progress], None]) -> None:
     """Read some pictures, encode them again and compare."""
     id_, encoder = parts.encoder.open()
-    query = (
-        'SELECT codes.image, codes.code, codes."key" FROM codes JOIN images ON images.id = codes.image '
-        "WHERE codes.encoder = ? AND NOT images.missing"
-    )
+    here = (codes.c.encoder == id_, images.c.missing.is_(False))
+    of_images = codes.join(images, images.c.id == codes.c.image)
+    query = select(codes.c.image, codes.c.code, codes.c.key).select_from(of_images).where(*here)
     with parts.database.read() as connection:
-        ids = [row[0] for row in connection.exec_driver_sql(query, (id_,))]
+        ids = connection.execute(select(codes.c.image).select_from(of_images).where(*here)).scalars().all()
         chosen = sorted(random.Random(seed).sample(ids, min(sample, len(ids))))
         stored: dict[int, tuple[bytes, int]] = {}
         for start in range(0, len(chosen), 500):
-            some = ", ".join(map(str, chosen[start : start + 500]))
-            stored.update(
-                (row[0], (row[1], row[2]))
-                for row in connection.exec_driver_sql(f"{query} AND images.id IN ({some})", (id_,)).fetchall()
-            )
+            some = images.c.id.in_(chosen[start : start + 500])
+            stored.update((row[0], (row[1], row[2])) for row in connection.execute(query.where(some)))
     rows, other = parts.catalogue.rows(chosen), 0
     for number, image in enumerate(chosen):
         tell(Progress("verify", number, len(chosen)))
@@ -245,7 +237,7 @@ def _check_pictures(parts: Parts, found: Check, sample: int, seed: int, tell: Ca
 def _check_caches(parts: Parts, found: Check) -> None:
     """Compare the index beside the file with the tables; one that is only older than they are is no fault."""
     id_, encoder = parts.encoder.open()
-    path = cache_path(parts.database.path, parts.id)
+    path = cache_path(parts.database.beside, parts.id)
     if not path.exists():
         return
     stamp = parts.indexes.stamp(id_, encoder.bits, parts.catalogue.generation())
@@ -266,26 +258,18 @@ def _check_caches(parts: Parts, found: Check) -> None:
 
 def _check_leftovers(parts: Parts, found: Check) -> None:
     """Look for unfinished files of runs that were killed."""
-    folder, now = parts.database.path.parent, time.time()
+    folder, now = parts.database.beside.parent, time.time()
     for path in sorted(folder.glob(".hashae-*.tmp")):
         if path.is_file() and now - path.stat().st_mtime > OLD:
             found.caches.append(path)
             found.add("leftovers", 1, f"{path} is left over from a run that was killed")
 
 
-def _delete_orphans(connection: Connection) -> None:
-    connection.exec_driver_sql(
-        "DELETE FROM codes WHERE image NOT IN (SELECT id FROM images) OR encoder NOT IN (SELECT id FROM encoders)"
+def _delete_orphans(database: Database, connection: Connection) -> None:
+    connection.execute(
+        text("DELETE FROM codes WHERE image NOT IN (SELECT id FROM images) OR encoder NOT IN (SELECT id FROM encoders)")
     )
-    while rows := connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall():
-        before = len(rows)
-        for table, rowid, *_ in rows:
-            if rowid is not None:
-                connection.exec_driver_sql(f"DELETE FROM {table} WHERE rowid = ?", (rowid,))
-            else:
-                connection.exec_driver_sql(f"DELETE FROM {table} WHERE encoder NOT IN (SELECT id FROM encoders)")
-        if len(connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()) >= before:
-            return
+    database.delete_orphans(connection)
 
 
 def _holds_anything(folder: str) -> bool:

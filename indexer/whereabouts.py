@@ -11,24 +11,18 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from threading import Lock
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, and_, insert, select
 
-from hashae.db import Database
+from hashae.db import Database, inserted_id
+from hashae.db.schema import codes, images, sources
 
 _CODED = (
     "SELECT 1 FROM images JOIN codes ON codes.image = images.id AND codes.encoder = ? "
     "WHERE images.content = ? AND codes.detail IS NOT NULL LIMIT 1"
 )
 
-_ROWS = """SELECT images.id, sources.path, images.path, images.missing FROM images JOIN sources
-ON sources.id = images.source WHERE images.content = ? AND sources.collection =
-(SELECT collection FROM sources WHERE id = ?) ORDER BY images.id"""
-
-_COPY = """INSERT INTO images (source, path, size, mtime_ns, content, pixels, width, height, format, missing)
-SELECT ?, ?, ?, ?, content, pixels, width, height, format, 0 FROM images WHERE id = ?"""
-
-_COPY_CODES = """INSERT INTO codes (encoder, "key", image, code, confidence, detail)
-SELECT encoder, "key", ?, code, confidence, detail FROM codes WHERE image = ?"""
+_COPIED = ("content", "pixels", "width", "height", "format")
+_CODE = ("encoder", "key", "code", "confidence", "detail")
 
 
 @dataclass
@@ -72,11 +66,17 @@ class Whereabouts:
         """
         if self.empty:
             return None
-        rows = connection.exec_driver_sql(_ROWS, (content, self.source)).fetchall()
+        mine = select(sources.c.collection).where(sources.c.id == self.source).scalar_subquery()
+        query = (
+            select(images.c.id, sources.c.path, images.c.path, images.c.missing)
+            .select_from(images.join(sources))
+            .where(images.c.content == content, sources.c.collection == mine)
+            .order_by(images.c.id)
+        )
+        rows = connection.execute(query).all()
         name = os.path.basename(path)
         gone = []
-        for id_, folder, below, missing in rows:
-            root, at = os.fsdecode(folder), os.fsdecode(below)
+        for id_, root, at, missing in rows:
             if id_ in self.vanished or (_is_gone(os.path.join(root, at)) and (missing or _is_there(root))):
                 gone.append((os.path.basename(at) != name, bool(missing), id_))
         if not gone:
@@ -91,23 +91,20 @@ class Whereabouts:
 
         Pixels, size and codes of every encoder follow from the content.
         """
-        query = _CODED.replace("SELECT 1", "SELECT images.id")
-        twin = connection.exec_driver_sql(query, (self.encoder, content)).scalar()
+        coded = and_(codes.c.image == images.c.id, codes.c.encoder == self.encoder, codes.c.detail.is_not(None))
+        columns = [images.c[name] for name in _COPIED]
+        query = select(images.c.id, *columns).select_from(images.join(codes, coded)).where(images.c.content == content)
+        twin = connection.execute(query.limit(1)).mappings().first()
         if twin is None:
             return False
         path, size, mtime_ns = to
-        made = connection.exec_driver_sql(_COPY, (self.source, stored_name(path), size, mtime_ns, twin))
-        connection.exec_driver_sql(_COPY_CODES, (made.lastrowid, twin))
+        known = {name: twin[name] for name in _COPIED}
+        values = {"source": self.source, "path": path, "size": size, "mtime_ns": mtime_ns, "missing": False}
+        made = inserted_id(connection.execute(insert(images).values(**values, **known)))
+        its = select(*(codes.c[name] for name in _CODE)).where(codes.c.image == twin["id"])
+        rows = connection.execute(its).mappings().all()
+        connection.execute(insert(codes), [{**row, "image": made} for row in rows])
         return True
-
-
-def stored_name(path: str) -> str | bytes:
-    """Return a file name as it is stored: text, or bytes where it is no valid UTF-8; see the schema's `PathText`."""
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        return os.fsencode(path)
-    return path
 
 
 def is_hidden(path: str, blocked: Collection[str]) -> bool:

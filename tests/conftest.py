@@ -11,6 +11,7 @@ import sys
 os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
 
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
@@ -102,3 +103,38 @@ def picture_folder(picture_store, tmp_path) -> Path:
 def picture() -> Image.Image:
     """Return one small RGB picture."""
     return draw_picture(1000)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server of the session's own, with one database that holds the tables of a collection: `template`."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'hashae[postgres]'")
+    spec = spec_from_file_location("postgres_server", Path(__file__).parents[1] / "benchmarks" / "postgres_server.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    from hashae.db import open_database
+
+    try:
+        with module.server("fsync=off", "full_page_writes=off") as server:
+            server.execute("CREATE DATABASE empty_collection TEMPLATE template0")
+            open_database(server.url("empty_collection")).close()
+            yield server
+    except module.NoServer as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def server_url(postgres, monkeypatch, tmp_path):
+    """Return the URL of an empty collection on the server; what belongs to it lies in a folder of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    url = postgres.database("empty_collection")
+    yield url
+    postgres.drop(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request, tmp_path):
+    """Return where to make a collection: a file, then a database of a server; whatever is asked of both is the same."""
+    if request.param == "sqlite":
+        return tmp_path / "photos.db"
+    return request.getfixturevalue("server_url")

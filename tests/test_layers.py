@@ -43,11 +43,12 @@ ALLOWED = {
         "hashae.pretrained",
         "hashae.codes",
         *TRUST,
+        "hashae.place",
         "hashae.errors",
     ),
     "hashae.client": ("hashae.errors",),
-    "hashae.indexer": ("hashae.indexer", "hashae.db", "hashae.codes", *TRUST, "hashae.errors"),
-    "hashae.db": ("hashae.db", "hashae.codes", "hashae.errors"),
+    "hashae.indexer": ("hashae.indexer", "hashae.db", "hashae.codes", *TRUST, "hashae.place", "hashae.errors"),
+    "hashae.db": ("hashae.db", "hashae.codes", "hashae.place", "hashae.errors"),
     "hashae.images": ("hashae.images", "hashae.codes", "hashae.errors"),
     "hashae.encoder": ("hashae.encoder", "hashae.images", "hashae.calibration", "hashae.codes", "hashae.errors"),
     "hashae.evaluation": ("hashae.evaluation", "hashae.encoder", "hashae.images", "hashae.codes", "hashae.errors"),
@@ -60,6 +61,7 @@ ALLOWED = {
     "hashae.strangers": ("hashae.codes", "hashae.calibration", "hashae.errors"),
     "hashae.config": ("hashae.config", "hashae.images", "hashae.codes", "hashae.errors"),
     "hashae.codes": ("hashae.errors",),
+    "hashae.place": ("hashae.errors",),
     "hashae.errors": (),
 }
 """Part -> what of hashae it may import. Parts that are not named may import all but the upper layers."""
@@ -76,10 +78,11 @@ HOMES = {
     "sqlalchemy": ("hashae.db", "hashae.indexer"),
     "ray": ("hashae.indexer.cluster",),
     "alembic": ("hashae.db",),
+    "psycopg": ("hashae.db",),
 }
 """Library -> the only parts that may import it."""
 
-LATE = ("fastapi", "torch", "faiss", "onnxruntime", "sqlalchemy", "onnx", "sklearn", "matplotlib", "ray")
+LATE = ("fastapi", "torch", "faiss", "onnxruntime", "sqlalchemy", "psycopg", "onnx", "sklearn", "matplotlib", "ray")
 """What `hashae --help` must not load: each takes longer to import than the help may take."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any
@@ -75,7 +74,7 @@ def make_overview(desks: Mapping[str, Desk], bases: Mapping[str, str]) -> APIRou
         listed = []
         for name, desk in desks.items():
             ids = desk.some_images(4, 0) if desk.collection.has_encoder else []
-            path = os.fspath(desk.collection.path)
+            path = str(desk.collection.path)
             some = list(desk.served.images(ids).values())
             listed.append({"base": bases[name], "path": path, "stats": desk.stats(), "some": some})
         text = _environment().get_template("overview.html.j2").render(collections=listed)
@@ -101,7 +100,7 @@ def make_router(desk: Desk, app: FastAPI, *, base: str, bases: Mapping[str, str]
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
     def page(template: str, here: str, **values: Any) -> HTMLResponse:
-        name = os.path.basename(str(desk.collection.path))
+        name = desk.collection.path.name
         common = {"here": here, "session": desk.settings.session, "collection": shown(name), "stats": desk.stats()}
         common |= {"base": base, "bases": bases}
         text = _environment().get_template(template).render(**common, **values)

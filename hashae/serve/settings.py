@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hashae.errors import ConfigError
+from hashae.place import Place
 
 MIB = 1 << 20
 
@@ -21,7 +22,7 @@ class ServeSettings:
     Attributes
     ----------
     collection
-        Collection file; it must exist.
+        Collection file, or URL of its database; it must exist.
     others
         More of them. A server of several has each below ``/c/NAME``, see :attr:`names`.
     host, port
@@ -43,7 +44,7 @@ class ServeSettings:
         If the address is not loopback and there is no token, or the token is short, or a collection is named twice.
     """
 
-    collection: Path
+    collection: Place
     host: str = "127.0.0.1"
     port: int = 8765
     token: str = field(default="", repr=False)
@@ -53,25 +54,25 @@ class ServeSettings:
     max_seconds: float = 30.0
     threads: int = 2
     session: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
-    others: tuple[Path, ...] = ()
+    others: tuple[Place, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.token and not is_loopback(self.host):
             raise ConfigError(f"{self.host} can be reached from other machines; an access token is needed")
         if self.token and len(self.token) < 16:
             raise ConfigError(f"the access token has {len(self.token)} characters; expected 16 or more")
-        files = [path.resolve() for path in self.collections]
+        files = [path.resolve() if isinstance(path, Path) else path for path in self.collections]
         for path in files:
             if files.count(path) > 1:
                 raise ConfigError(f"{path} is named twice; name each collection once")
 
     @property
-    def collections(self) -> tuple[Path, ...]:
-        """All collection files."""
+    def collections(self) -> tuple[Place, ...]:
+        """Places of all collections."""
         return (self.collection, *self.others)
 
     @property
-    def names(self) -> dict[str, Path]:
+    def names(self) -> dict[str, Place]:
         """Name of each collection in addresses, made from that of its file: ASCII letters and digits, all different.
 
         Examples
@@ -79,9 +80,9 @@ class ServeSettings:
         >>> list(ServeSettings(Path("a/My Photos.db"), others=(Path("b/my photos.db"), Path("émoi.db"))).names)
         ['my-photos', 'my-photos-2', 'moi']
         """
-        found: dict[str, Path] = {}
+        found: dict[str, Place] = {}
         for path in self.collections:
-            stem = re.sub("[^a-z0-9]+", "-", path.stem.lower()).strip("-") or "collection"
+            stem = re.sub("[^a-z0-9]+", "-", Path(path.name).stem.lower()).strip("-") or "collection"
             name, number = stem, 2
             while name in found:
                 name, number = f"{stem}-{number}", number + 1

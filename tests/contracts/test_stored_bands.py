@@ -1,4 +1,4 @@
-"""Search in the file: bands of SQLite, the index in memory and brute force answer alike; nothing is scanned."""
+"""Search in the tables: bands of SQLite, of PostgreSQL, the index in memory and brute force answer alike; no scans."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from hashae.indexer import stored_bands
 from hashae.indexer.band_rows import ENOUGH, masks_by, share, write_rows
 from hashae.indexer.file_search import FileSearch
 from hashae.indexer.index import HashIndex
-from hashae.indexer.lookups import BY_KEYS, EXACT, find_code, find_codes, key_of
+from hashae.indexer.lookups import BY_KEYS, EXACT, LISTED, find_code, find_codes, key_of
 from hashae.indexer.stored_bands import StoredBands, flips_within, probing, slot_plan, slots_of
 
 WIDTHS = (8, 24, 64, 72, 256)
@@ -21,8 +21,8 @@ IMAGE = {"size": 1, "mtime_ns": 1, "content": b"c", "width": 1, "height": 1, "fo
 
 
 @pytest.fixture
-def database(tmp_path):
-    opened = open_database(tmp_path / "photos.db")
+def database(place):
+    opened = open_database(place)
     with opened.write() as connection:
         connection.execute(insert(collections).values(name="c", created="now"))
         connection.execute(insert(sources).values(collection=1, path="/p"))
@@ -163,7 +163,11 @@ def test_bits_dealt_anew_by_another_process_are_noticed(database, rng):
         (stored_bands._MISSING.format("?,?"), (1, 2)),
     ],
 )
-def test_no_statement_reads_a_whole_table_or_sorts(database, rng, statement, values):
+def test_no_statement_reads_a_whole_table_or_sorts(tmp_path, rng, statement, values):
+    database = open_database(tmp_path / "photos.db")
+    with database.write() as connection:
+        connection.execute(insert(collections).values(name="c", created="now"))
+        connection.execute(insert(sources).values(collection=1, path="/p"))
     filled(database, 64, rng)
     plan = [row[3] for row in database.look_up(f"EXPLAIN QUERY PLAN {statement}", values)]
     steps = [step for step in plan if step.split()[0] in {"SEARCH", "SCAN", "USE"}]
@@ -171,13 +175,70 @@ def test_no_statement_reads_a_whole_table_or_sorts(database, rng, statement, val
     # whether any image is missing is answered by the first entry of that index, if it has one
     allowed = {"SCAN probe VIRTUAL TABLE INDEX 1:", "SCAN images USING INDEX ix_images_missing"}
     assert all(step.startswith("SEARCH") or step in allowed for step in steps), plan
+    database.close()
+
+
+NODES = {"Append", "Index Scan", "Index Only Scan", "Nested Loop", "Result", "ProjectSet"}
+"""What the plan of a look-up may be made of: walks down an index, and what puts their rows together."""
+
+
+def nodes(plan):
+    """Every node of a plan: its type, and what is known of it."""
+    yield plan["Node Type"], plan
+    for part in plan.get("Plans", ()):
+        yield from nodes(part)
+
+
+@pytest.mark.parametrize(
+    ("statement", "values"),
+    [
+        (EXACT.replace("ORDER BY image", ""), (1, 1, b"")),
+        (BY_KEYS.replace('ORDER BY "key", image', "").replace(LISTED, "= ANY (?::bigint[])"), (1, "{1,2}")),
+        (stored_bands._UNFLIPPED[2], (1, 1, 2, 3)),
+        (stored_bands._BY_ARRAY_HERE, (1, "{1,2}")),
+        (stored_bands._BY_ARRAY + stored_bands._AND_THE_REST, (1, "{1,2}")),
+        (stored_bands._MISSING.replace(LISTED, "= ANY (?::bigint[])"), ("{1,2}",)),
+    ],
+)
+@pytest.mark.parametrize("analysed", [False, True])
+def test_a_server_walks_down_indexes_and_scans_nothing(server_url, rng, statement, values, analysed):
+    database = open_database(server_url)
+    with database.write() as connection:
+        connection.execute(insert(collections).values(name="c", created="now"))
+        connection.execute(insert(sources).values(collection=1, path="/p"))
+    filled(database, 64, rng)
+    if analysed:
+        with database.session() as connection:
+            connection.execute("VACUUM ANALYZE")
+    found = list(nodes(database.look_up(f"EXPLAIN (FORMAT JSON) {statement}", values)[0][0][0]["Plan"]))
+    assert {kind for kind, _ in found} <= NODES, found
+    scans = [node for kind, node in found if "Scan" in kind]
+    assert scans
+    # An index walked from end to end would be a scan by another name.
+    assert all("Index Cond" in node for node in scans), found
+    database.close()
+
+
+def test_a_server_reads_the_bands_from_their_index_alone(server_url, rng):
+    database = open_database(server_url)
+    with database.write() as connection:
+        connection.execute(insert(collections).values(name="c", created="now"))
+        connection.execute(insert(sources).values(collection=1, path="/p"))
+    filled(database, 64, rng)
+    with database.session() as connection:
+        connection.execute("VACUUM ANALYZE")
+    plan = database.look_up(f"EXPLAIN (FORMAT JSON) {stored_bands._BY_ARRAY_HERE}", (1, "{1,2}"))[0][0][0]["Plan"]
+    assert [kind for kind, node in nodes(plan) if node.get("Index Name") == "pk_bands"] == ["Index Only Scan"]
+    database.close()
 
 
 def test_a_damaged_table_is_told_in_a_sentence(database, rng):
     filled(database, 64, rng)
     with database.write() as connection:
         connection.exec_driver_sql("DROP TABLE bands")
-    with pytest.raises(CollectionError, match=r"photos\.db: no such table: bands"):
+    with pytest.raises(
+        CollectionError, match=r"photos\.db: no such table: bands|photos_\d+.*: relation \"bands\" does not exist"
+    ):
         StoredBands(database, 2, 64).within(bytes(8), 1)
 
 

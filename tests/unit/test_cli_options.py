@@ -83,9 +83,9 @@ def test_the_help_of_the_group_has_examples_and_lists_every_command():
     assert [line.split()[0] for line in listed.strip().splitlines()] == sorted(COMMANDS)
 
 
-# These work on a folder, a model or a saved report, not on a collection; serve and watch do not end in an answer; and
-# verdict has its options at its subcommands.
-OTHERS = {"train", "compare", "leaks", "probe", "report", "restore", "serve", "show", "verdict", "watch"}
+# These work on a folder, a model or a saved report, not on a collection; copy works on two; serve and watch do not end
+# in an answer; and verdict has its options at its subcommands.
+OTHERS = {"train", "compare", "copy", "leaks", "probe", "report", "restore", "serve", "show", "verdict", "watch"}
 
 
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - OTHERS))

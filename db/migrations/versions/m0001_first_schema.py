@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alembic import op
+from hashae.db.spelling import execute
 
 revision = "0001"
 down_revision = None
@@ -74,4 +74,4 @@ STATEMENTS = (
 def upgrade() -> None:
     """Make the tables."""
     for statement in STATEMENTS:
-        op.execute(statement)
+        execute(statement)

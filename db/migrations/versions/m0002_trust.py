@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alembic import op
+from hashae.db.spelling import execute
 
 revision = "0002"
 down_revision = "0001"
@@ -19,4 +19,4 @@ STATEMENTS = (
 def upgrade() -> None:
     """Add columns; what is stored stays as it is."""
     for statement in STATEMENTS:
-        op.execute(statement)
+        execute(statement)

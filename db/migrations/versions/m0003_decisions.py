@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alembic import op
+from hashae.db.spelling import execute
 
 revision = "0003"
 down_revision = "0002"
@@ -52,4 +52,4 @@ STATEMENTS = (
 def upgrade() -> None:
     """Make the tables; what is stored stays as it is."""
     for statement in STATEMENTS:
-        op.execute(statement)
+        execute(statement)

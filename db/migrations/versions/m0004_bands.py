@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alembic import op
+from hashae.db.spelling import execute
 
 revision = "0004"
 down_revision = "0003"
@@ -66,4 +66,4 @@ STATEMENTS = (
 def upgrade() -> None:
     """Make the tables; their rows are written by the next run that indexes: it knows how to deal the bits."""
     for statement in STATEMENTS:
-        op.execute(statement)
+        execute(statement)

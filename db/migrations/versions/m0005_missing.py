@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alembic import op
+from hashae.db.spelling import execute
 
 revision = "0005"
 down_revision = "0004"
@@ -10,4 +10,4 @@ down_revision = "0004"
 
 def upgrade() -> None:
     """Make the index; it holds the images that are missing, and no others."""
-    op.execute("CREATE INDEX ix_images_missing ON images (id) WHERE missing")
+    execute("CREATE INDEX ix_images_missing ON images (id) WHERE missing")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alembic import op
+from hashae.db.spelling import execute
 
 revision = "0006"
 down_revision = "0005"
@@ -10,4 +10,4 @@ down_revision = "0005"
 
 def upgrade() -> None:
     """Add the column; no encoder is waiting."""
-    op.execute("ALTER TABLE collections ADD COLUMN next_encoder INTEGER")
+    execute("ALTER TABLE collections ADD COLUMN next_encoder INTEGER")
