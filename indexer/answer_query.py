@@ -108,6 +108,8 @@ def _search(parts: Parts, encoder: tuple[int, Encoder], code: Codes, question: Q
     id_, bits = encoder[0], encoder[1].bits
     k, radius = question.k, 0 if question.exact else question.radius
     asked = None if radius is None else _ask_file(parts, id_, bits, code.tobytes(), radius)
+    if k is not None and parts.database.is_server and not parts.tables.loaded(id_):
+        asked = parts.file.nearest(id_, bits, code.tobytes(), k)  # reading all codes over a network takes longer
     if asked is None and not question.matches:
         asked = _ask_blocks(parts, id_, bits, code, radius, k)
     if asked is not None:

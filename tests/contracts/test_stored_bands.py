@@ -9,7 +9,7 @@ from hashae.db import open_database
 from hashae.db.band_triggers import BANDS, SLOTS
 from hashae.db.schema import band_masks, codes, collections, encoders, images, pending_bands, sources
 from hashae.errors import CollectionError
-from hashae.indexer import stored_bands
+from hashae.indexer import file_search, stored_bands
 from hashae.indexer.band_rows import ENOUGH, masks_by, share, write_rows
 from hashae.indexer.file_search import FileSearch
 from hashae.indexer.index import HashIndex
@@ -367,3 +367,23 @@ def test_narrow_radii_of_many_images_are_asked_of_the_file_and_wide_ones_are_not
     exact = search.exact(2, values[0].tobytes())
     assert (exact.explanation.method, exact.explanation.probes) == ("table", 1)
     assert exact.matches == find_code(database, 2, values[0].tobytes())
+
+
+@pytest.mark.parametrize("bits", [8, 64, 256])
+def test_the_nearest_are_found_by_bands_that_grow(database, rng, monkeypatch, bits):
+    ids, values = filled(database, bits, rng)
+    monkeypatch.setattr(file_search, "PART_OF_LOAD", 50)
+    index = HashIndex(bits)
+    index.add(ids, values)
+    search = FileSearch(database)
+    for query in (values[0], values[7], values[250], values[250] ^ np.uint8(1)):
+        for k in (1, 2, 5):
+            answer = search.nearest(2, bits, query.tobytes(), k)
+            expected = pairs(index.nearest(query, k))
+            if answer is None:  # random codes of many bits have no second neighbour that bands could find
+                assert expected[-1][0] > 8
+            else:
+                assert pairs(answer.matches) == expected
+                assert answer.explanation.method == "stored"
+    monkeypatch.setattr(file_search, "PART_OF_LOAD", 0.25)
+    assert search.nearest(2, bits, values[0].tobytes(), 1) is None, "so few codes are read at once"
