@@ -115,8 +115,8 @@ def _copy(source: Database, target: Database, tell: Callable[[Progress], None]) 
         with target.write(durable=True) as connection:
             connection.execute(update(collections).values(name=func.substr(collections.c.name, len(UNFINISHED) + 1)))
         whole = hashlib.sha256("".join(f"{mine[1]:032x}" for mine, _ in compared.values()).encode()).hexdigest()
-        rows = {table.name: mine[0] for table, (mine, _) in compared.items() if table is not band_masks}
-    return CopySummary(rows, before, whole[:32])
+        counts = {table.name: mine[0] for table, (mine, _) in compared.items() if table is not band_masks}
+    return CopySummary(counts, before, whole[:32])
 
 
 def _same(one: Place, other: Place) -> bool:

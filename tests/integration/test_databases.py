@@ -14,7 +14,7 @@ from sqlalchemy import inspect
 from hashae.db import open_database
 from hashae.db.schema import metadata
 from hashae.errors import CollectionError, ConfigError, UnknownName
-from hashae.indexer import Collection
+from hashae.indexer import Collection, kept_index
 from hashae.indexer.cache import cache_path
 from hashae.indexer.keep_rules import KeepPolicy
 from hashae.indexer.plan import plan_of
@@ -187,6 +187,23 @@ def test_what_is_kept_beside_a_file_is_kept_in_the_users_folder_of_caches(server
     assert database.beside == other.beside
     database.close()
     other.close()
+
+
+def test_processes_on_one_machine_share_the_index_until_the_collection_moves_on(
+    place, encoder, fill, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(kept_index, "KEPT_FROM", 1)
+    caplog.set_level("DEBUG", "hashae")
+    folder = fill(tmp_path / "p", range(4))
+    with Collection.open(place) as one, Collection.open(place) as other:
+        one.set_encoder(encoder)
+        one.index(folder)
+        first = len(one.hash_index())
+        assert len(other.hash_index()) == first == 4
+        assert "is used" in caplog.text, "the second maps what the first has written"
+        fill(folder, range(6))
+        one.index(folder)
+        assert len(other.hash_index()) == 6, "what was made before the collection changed is not used any more"
 
 
 # --- places -------------------------------------------------------------------------------------------------------

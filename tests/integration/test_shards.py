@@ -94,7 +94,8 @@ def test_look_ups_over_two_servers_are_merged_to_the_answers_of_one(shards, rng,
             for number in range(2):
                 connection.execute(
                     f"CREATE FOREIGN TABLE {name}_{number} PARTITION OF {name} "
-                    f"FOR VALUES WITH (MODULUS 2, REMAINDER {number}) SERVER shard_{number} OPTIONS (table_name '{name}')"
+                    f"FOR VALUES WITH (MODULUS 2, REMAINDER {number}) SERVER shard_{number} "
+                    f"OPTIONS (table_name '{name}')"
                 )
             listed = ", ".join(column.split()[0] for column in columns.split(", "))
             connection.execute(f"INSERT INTO {name} ({listed}) SELECT {listed} FROM {name}_before")
