@@ -37,11 +37,10 @@ WORTH_TELLING = 200_000
 
 # SQLite reads the tables of a CROSS JOIN in the order in which they are named.
 _WRITE = text(f"""INSERT INTO bands (encoder, slot, image, "key")
-SELECT pending.encoder, {slot('codes."key"', "masks.mask", "masks.band")}, pending.image, codes."key"
-FROM pending_bands AS pending
-CROSS JOIN codes CROSS JOIN band_masks AS masks
-WHERE codes.image = pending.image AND codes.encoder = pending.encoder AND masks.encoder = pending.encoder
-AND pending.encoder = :encoder AND masks.band = :band ORDER BY 2, 3""")
+SELECT pending.encoder, {slot('codes."key"', ":mask", ":band")}, pending.image, codes."key"
+FROM pending_bands AS pending CROSS JOIN codes
+WHERE codes.image = pending.image AND codes.encoder = pending.encoder AND pending.encoder = :encoder
+ORDER BY 2, 3""")
 
 _ALL_WAIT = text("""INSERT INTO pending_bands (encoder, image)
 SELECT encoder, image FROM codes WHERE encoder = :encoder
@@ -92,10 +91,10 @@ def write_rows(
     written = _count(connection, f"bands WHERE encoder = :encoder AND slot < {SLOTS}", encoder)
     if deal_anew and written + new >= ENOUGH and written.bit_length() < (written + new).bit_length():
         new = _deal_anew(connection, encoder, written + new)
-    for band in range(BANDS):
+    for band, mask in _masks(connection, encoder):
         if new >= WORTH_TELLING:
             on_band(band)
-        connection.execute(_WRITE, {"encoder": encoder, "band": band})
+        connection.execute(_WRITE, {"encoder": encoder, "band": band, "mask": mask})
     connection.execute(text("DELETE FROM pending_bands WHERE encoder = :encoder"), {"encoder": encoder})
     return new
 
