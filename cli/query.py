@@ -19,6 +19,9 @@ from hashae.place import Place
 @click.option("-k", type=click.IntRange(1), help="The K images with the fewest differing bits.  [default: 10]")
 @click.option("--matches", is_flag=True, help="Images that dedup would take for the same, each by its own radius.")
 @click.option("--mirror", is_flag=True, help="Look for the mirror image of IMAGE, too.")
+@click.option(
+    "--pgvector", is_flag=True, help="With -k, on a server: by its approximate index; what share it finds is told."
+)
 @click.option("--explain", is_flag=True, help="Say how the answer was found and how long it took.")
 @click.option("--report", "report_file", type=FILE, help="Write the answers as an HTML page with thumbnails.")
 @db_option
@@ -30,6 +33,7 @@ def query(
     k: int | None,
     matches: bool,
     mirror: bool,
+    pgvector: bool,
     explain: bool,
     report_file: Path | None,
     db: Place | None,
@@ -60,7 +64,7 @@ def query(
     check_targets(report=report_file)
     with Collection.open(collection_path(db), create=False) as collection:
         answer = collection.query(
-            image, exact=exact, radius=radius, k=k, matches=matches, mirror=mirror, explain=explain
+            image, exact=exact, radius=radius, k=k, matches=matches, mirror=mirror, pgvector=pgvector, explain=explain
         )
     if report_file is not None:
         from hashae.indexer.answer_page import write_contact_sheet

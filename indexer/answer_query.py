@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from time import perf_counter
 
 from hashae.codes import Codes
 from hashae.encoder import Encoder
@@ -15,6 +16,7 @@ from hashae.indexer.kept_index import TooLittleMemory
 from hashae.indexer.match import Match
 from hashae.indexer.own_matches import matches_by_rule
 from hashae.indexer.parts import Parts
+from hashae.indexer.pgvector import MEASURED, SAMPLE, VectorIndex
 from hashae.indexer.planner import Explanation
 from hashae.indexer.scan import check_radius
 
@@ -33,6 +35,8 @@ class Question:
         So many images with the fewest differing bits.
     matches
         Every image that a duplicate search would take for the same.
+    pgvector
+        With `k`: by the index of pgvector, which may miss some; how many is measured and told.
 
     Raises
     ------
@@ -44,10 +48,13 @@ class Question:
     radius: int | None = None
     k: int | None = None
     matches: bool = False
+    pgvector: bool = False
 
     def __post_init__(self) -> None:
         if self.exact + (self.radius is not None) + (self.k is not None) + self.matches != 1:
             raise ConfigError("a query takes exactly one of exact, radius, k and matches")
+        if self.pgvector and self.k is None:
+            raise ConfigError("pgvector finds nearest images only; give k")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +115,8 @@ def _search(parts: Parts, encoder: tuple[int, Encoder], code: Codes, question: Q
     id_, bits = encoder[0], encoder[1].bits
     k, radius = question.k, 0 if question.exact else question.radius
     asked = None if radius is None else _ask_file(parts, id_, bits, code.tobytes(), radius)
+    if question.pgvector and k is not None:
+        return _ask_pgvector(parts, id_, bits, code.tobytes(), k)
     if k is not None and parts.database.is_server and not parts.tables.loaded(id_):
         asked = parts.file.nearest(id_, bits, code.tobytes(), k)  # reading all codes over a network takes longer
     if asked is None and not question.matches:
@@ -128,6 +137,18 @@ def _search(parts: Parts, encoder: tuple[int, Encoder], code: Codes, question: Q
     if explain:
         how = replace(index.explain(code, radius=radius, k=k), answers=len(found))
     return _Found(found, allowed, rule, how)
+
+
+def _ask_pgvector(parts: Parts, encoder: int, bits: int, code: bytes, k: int) -> _Found:
+    index, start = VectorIndex(parts.database, encoder, bits), perf_counter()
+    made = index.current(parts.catalogue.generation())
+    found = index.nearest(code, k)
+    why = (
+        f"the index of pgvector, asked for by name; of the {MEASURED} nearest it finds {made.recall:.1%}, measured on "
+        f"{SAMPLE} codes of the collection"
+    )
+    how = Explanation("pgvector", why, 1, len(found), perf_counter() - start, len(found))
+    return _Found(found, [None] * len(found), explanation=how)  # told unasked: some may be missing
 
 
 def _ask_file(parts: Parts, encoder: int, bits: int, code: bytes, radius: int) -> FileAnswer | None:

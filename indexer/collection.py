@@ -295,6 +295,7 @@ class Collection:
         k: int | None = None,
         matches: bool = False,
         mirror: bool = False,
+        pgvector: bool = False,
         explain: bool = False,
     ) -> Answer:
         """Find images whose codes are those of `image`, or near it. Give one of `exact`, `radius`, `k` and `matches`.
@@ -314,6 +315,9 @@ class Collection:
         mirror
             Ask for the mirror image, too, and put the two answers into one. A code tells left from right, unless its
             encoder was trained not to.
+        pgvector
+            Find the `k` nearest by the index of pgvector, an extension of a PostgreSQL server: it may miss some, and
+            what share it finds is measured and told. It is made with the first such question after a change.
         explain
             Say how the answer was found.
 
@@ -324,7 +328,7 @@ class Collection:
         ConfigError
             If not exactly one question is asked, or a number is out of range.
         """
-        question = Question(exact, radius, k, matches)
+        question = Question(exact, radius, k, matches, pgvector)
         encoder = self._parts.encoder.open()
         encoded = encoder[1].encode_file(image, mirror=mirror)
         answers = [
