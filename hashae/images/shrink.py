@@ -64,7 +64,8 @@ def to_picture(image: Image.Image, side: int) -> Image.Image:
     if convert is not None and image.width * image.height > STRIP and factor > 1:
         longest = max(image.size)
         size = tuple(max(round(length * side / longest), 1) for length in image.size)
-        return _reduced(image, convert, factor, "RGB").convert("RGB").resize((size[0], size[1]))
+        box = (0, 0, image.width / factor, image.height / factor)  # a cell at the edge may not be a whole one
+        return _reduced(image, convert, factor, "RGB").convert("RGB").resize((size[0], size[1]), box=box)
     if image.mode.startswith(("I", "F")):
         assert convert is not None, "deep greys are converted"
         small = convert(image)
