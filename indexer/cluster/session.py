@@ -120,7 +120,15 @@ class Cluster:
         ------
         HashaeError
             As the task raises, or if the processes of one part were lost `TRIES` times.
+        ConfigError
+            If no machine has so much memory: Ray would wait for one that has.
         """
+        largest = max(node["Resources"].get("memory", 0) for node in self._ray.nodes() if node["Alive"])
+        if memory > largest:
+            raise ConfigError(
+                f"one piece of the work takes {memory / 1e9:,.1f} GB, and no machine of the cluster offers more than "
+                f"{largest / 1e9:,.1f} GB; add one that does, or divide the collection"
+            )
         errors = self._ray.exceptions
         settings = {"max_retries": TRIES, "num_cpus": 1, **({"memory": memory} if memory else {})}
         remote = self._ray.remote(**settings)(task)

@@ -90,6 +90,13 @@ def test_what_is_lost_again_and_again_is_told(cluster, monkeypatch):
         list(cluster.run(_die, cluster.share(None), [1]))
 
 
+def test_what_fits_on_no_machine_is_refused_instead_of_waited_for(cluster):
+    with pytest.raises(
+        ConfigError, match=r"takes 1,000.0 GB, and no machine of the cluster offers more than .* divide"
+    ):
+        list(cluster.run(_refuse, cluster.share(None), [1], memory=10**12))
+
+
 def _die(_shared, _part):
     import os
 
