@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option("--bits", type=int, default=32, show_default=True, help="Code length: a multiple of 8, from 8 to 512.")
 @click.option("--budget", type=Duration(), help="Training time of each variant: 90s, 3m.")
-@click.option("--steps", type=click.IntRange(1), help="Optimiser steps of each: repeatable exactly.  [default: 300]")
+@click.option("--steps", type=click.IntRange(1), help="Optimiser steps of each: repeatable exactly.  [default: 200]")
 @click.option("--seeds", default="0", show_default=True, metavar="NUMBERS", help="Train each with every one: 0,1,2.")
 @click.option(
     "--trunk",

@@ -123,6 +123,11 @@ def _arrays(path: Path, images: int, queries: int, seed: int) -> ComparisonData:
         with np.load(path, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
+        if "allow_pickle" in str(error):
+            raise ConfigError(
+                f"{path} holds lists of arrays, as images of different sizes make; expected one array, "
+                "uint8 (n, side, side[, 3])"
+            ) from error
         raise SourceError(f"{path} cannot be read as arrays ({error})") from error
     if "x_train" in found and "x_test" in found:
         rng = np.random.default_rng(seed)
@@ -184,6 +189,11 @@ def _data(
     y_test: Labels | None,
 ) -> ComparisonData:
     train, test = TrainingImages.from_array(x_train), TrainingImages.from_array(x_test)
+    if train.pixels.shape[1:] != test.pixels.shape[1:]:
+        raise ConfigError(
+            f"images of {name} are {x_train.shape} in x_train and {x_test.shape} in x_test; expected one size and "
+            "number of channels"
+        )
     channels, side = train.pixels.shape[1], train.pixels.shape[-1]
     classes: tuple[str, ...] = ()
     if y_train is not None and y_test is not None:

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 NO_LIMIT = 1_000_000
 """Steps where only the budget counts."""
 
-DEFAULT_STEPS = 300
+DEFAULT_STEPS = 200
 """Steps where neither they nor a budget are given: the same work for each variant, however busy the machine is."""
 
 RECIPES: dict[str, dict[str, Any]] = {

@@ -82,7 +82,9 @@ def load_checkpoint(run: Path | None, model: HashModel, optimiser: torch.optim.O
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{run}/state.json is damaged ({error}); start a new run folder") from error
     if saved != model.config:
-        raise CheckpointError(f"{run} was trained as {saved}; this model is {model.config}: start a new run folder")
+        raise CheckpointError(
+            f"{run} holds another model ({_differences(saved, model.config)}); start a new run folder"
+        )
     weights = _load(run / "model.safetensors", state["step"])
     moments = _load(run / "optimiser.safetensors", state["step"])
     try:
@@ -124,6 +126,15 @@ def read_state(run: Path | None) -> dict[str, Any]:
             raise
         raise CheckpointError(f"{run}/state.json is damaged ({error}); start a new run folder") from error
     return state
+
+
+def _differences(saved: ModelConfig, wanted: ModelConfig) -> str:
+    """Name the settings in which two models differ, with both values; of two kinds of models, only the kinds."""
+    if saved.model != wanted.model:
+        return f"model {saved.model}, not {wanted.model}"
+    one, other = ({**asdict(config), **config.options} for config in (saved, wanted))
+    changed = [name for name in one if name != "options" and one[name] != other.get(name)]
+    return ", ".join(f"{name} {one[name]}, not {other.get(name)}" for name in changed)
 
 
 def _load(path: Path, step: int) -> dict[str, Tensor]:

@@ -128,12 +128,12 @@ def test_a_folder_without_a_checkpoint(tmp_path):
 
 
 def test_a_checkpoint_of_another_model(run):
-    for other in (new_model(bits=32), new_model("plain"), new_model(trunk="conv"), new_model(noise="none")):
-        refused(
-            run,
-            r"run was trained as ModelConfig\(.*\); this model is ModelConfig\(.*\): start a new run folder$",
-            other,
-        )
+    for other, differences in (
+        (new_model(bits=32), "bits 16, not 32"),
+        (new_model("plain"), "model binary, not plain"),
+        (new_model(trunk="conv", noise="none"), "trunk dense, not conv, noise rising, not none"),
+    ):
+        refused(run, rf"run holds another model \({differences}\); start a new run folder$", other)
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,21 @@ def test_sub_folders_are_labels(tmp_path):
             "labels in {path} are int64 (5,); expected 60 whole numbers, one an image",
         ),
         (
+            {"x_train": pictures(40)[0], "x_test": np.zeros((10, 9, 9), np.uint8)},
+            "images of bad are (40, 8, 8) in x_train and (10, 9, 9) in x_test; expected one size and number of "
+            "channels",
+        ),
+        (
+            {"x_train": pictures(40, channels=3)[0], "x_test": pictures(10)[0]},
+            "images of bad are (40, 3, 8, 8) in x_train and (10, 8, 8) in x_test; expected one size and number of "
+            "channels",
+        ),
+        (
+            {"x": np.array([np.zeros((8, 8)), np.zeros((9, 9))], dtype=object)},
+            "{path} holds lists of arrays, as images of different sizes make; expected one array, "
+            "uint8 (n, side, side[, 3])",
+        ),
+        (
             {"x": pictures()[0], "y": np.full(60, 3)},
             "all labels of bad are 3; scoring needs at least two classes: leave them out",
         ),
