@@ -15,10 +15,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 from hashae.cli.main import cli
+from hashae.cli.output import print_table
 from hashae.codes import hamming, unpack
 from hashae.comparison import compare, load_data, parse_variants
 from hashae.comparison import run as run_module
 from hashae.comparison.copies import EditedCopies, make_copies
+from hashae.comparison.figures import answers
 from hashae.comparison.measure import linear_probe
 from hashae.comparison.page import to_html
 from hashae.comparison.run import Comparison, Row
@@ -376,6 +378,28 @@ def test_the_page_is_complete_in_itself(compared):
     assert "k is 40, of 16 units" in page
     for row in compared.rows:
         assert row.variant in page
+
+
+def test_wrong_answers_are_framed(compared, data):
+    found = lines(compared)
+    axes = answers(found, data).axes[0]
+    asked = 4
+    wrong = sum(
+        int((data.train_labels[line.rows[0].examples["answers"][:asked]] != data.test_labels[:asked, None]).sum())
+        for line in found
+    )
+    assert 0 < len(axes.patches) == wrong
+    assert len(axes.images) == asked + len(found) * asked * 8  # the questions stand above, once
+
+
+def test_a_table_too_wide_for_its_lines_keeps_its_cells_whole(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "30")
+    row = ["convolutional", "0.123", "45.6 %"]
+    print_table("", ["variant", "mAP", "2 bits"], [row])
+    assert any(all(cell in line for cell in row) for line in capsys.readouterr().out.splitlines())
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table("", ["variant", "mAP", "2 bits"], [row])
+    assert "│" in capsys.readouterr().out
 
 
 def test_the_page_without_labels(compared, data):
