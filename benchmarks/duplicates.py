@@ -208,7 +208,7 @@ def join_table(options: argparse.Namespace, folder: Path) -> list[Row]:
             shuffled = np.random.default_rng(0).permutation(words)
             np.save(file, shuffled[:, None].view(np.uint8))
             del words, shuffled
-            for method in METHODS:
+            for method in options.methods:
                 if n > UP_TO.get((method, kind), n):
                     continue
                 command = [sys.executable, __file__, "--child", method, str(file)]
@@ -256,7 +256,7 @@ def print_join(rows: list[Row], radius: int) -> None:
             points = sorted(
                 (row["n"], row["seconds"]) for row in rows if (row["codes"], row["method"]) == (kind, method)
             )
-            (n0, t0), (n1, t1) = points[0], points[-1]
+            (n0, t0), (n1, t1) = (points[0], points[-1]) if points else ((0, 0.0), (0, 0.0))
             shown.append(f"{math.log(t1 / t0) / math.log(n1 / n0):.2f}" if n1 > n0 else "")
         print(f"| {method} | " + " | ".join(shown) + " |")
 
@@ -470,6 +470,7 @@ def main() -> None:
     sizes = [100_000, 1_000_000, 10_000_000]
     parser.add_argument("--sizes", type=lambda text: int(float(text)), nargs="+", default=sizes)
     parser.add_argument("--codes", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS), help="of the join")
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
     parser.add_argument("--radius", type=int, default=4, help="of the join (default: 4)")
     parser.add_argument("--rounds", type=int, default=3, help="most times a method runs (default: 3)")
