@@ -30,6 +30,9 @@ from hashae.images.shrink import ORIENTATION, TURNS, to_mode, to_picture, uprigh
 # Formats whose decoders are Pillow's own and start no other program (EPS would start Ghostscript).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "TGA", "ICO", "JPEG2000", "MPO", "HEIF", "AVIF")
 
+COMMON = ("JPEG", "PNG", "GIF", "BMP", "PPM")
+"""Those that Pillow knows without loading all of its plugins; a JPEG with several pictures (MPO) is one of them."""
+
 MAX_PIXELS = 178_956_970
 """Largest width x height that is decoded; Pillow's own limit against decompression bombs."""
 
@@ -122,7 +125,7 @@ def opened(data: bytes, path: str | Path) -> Iterator[Image.Image]:
     """
     with _damage_named(data, path):
         raw = preview(data, path) if is_raw(path) else None
-        with Image.open(io.BytesIO(data if raw is None else raw.data), formats=_readable()) as image:
+        with _open(data if raw is None else raw.data) as image:
             _check_pixels(image, path)
             if raw is not None:
                 image.format = "RAW"
@@ -161,7 +164,8 @@ def decode(data: bytes, path: str | Path, *, side: int, channels: int = 1) -> De
         small = small.transpose(TURNS[orientation])
         if orientation >= 5:
             width, height = height, width
-    pixels = np.asarray(small, np.uint8)
+    bands = (channels,) if channels > 1 else ()
+    pixels = np.frombuffer(small.tobytes(), np.uint8).reshape(side, side, *bands)
     thumb = pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
     return DecodedImage(thumb, width, height, name)
 
@@ -215,6 +219,14 @@ def small_picture(data: bytes, path: str | Path, *, side: int) -> Image.Image:
         orientation = image.getexif().get(ORIENTATION, 1)
         small = to_picture(image, side)
     return small.transpose(TURNS[orientation]) if orientation in TURNS else small
+
+
+def _open(data: bytes) -> Image.Image:
+    """Open an image; the plugins of rare formats are loaded for the first file that needs them: they take a while."""
+    try:
+        return Image.open(io.BytesIO(data), formats=COMMON)
+    except UnidentifiedImageError:
+        return Image.open(io.BytesIO(data), formats=_readable())
 
 
 @cache
