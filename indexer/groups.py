@@ -74,7 +74,7 @@ def find_groups(
     method: str = "exact",
     on_progress: Report | None = None,
     on_recall: Callable[[Recall], None] | None = None,
-    join: Callable[..., NDArray[np.int64]] = connected,
+    join: Callable[..., NDArray[np.int64]] | None = None,
 ) -> list[CodeGroup]:
     """Group codes that lie within a radius of one another.
 
@@ -107,7 +107,7 @@ def find_groups(
     on_recall
         Called after an approximate search with the share of matching pairs that it joined, measured on a sample.
     join
-        Finds the connected components, with the signature of :func:`hashae.indexer.components.connected`.
+        Finds the connected components, with the signature of :func:`hashae.indexer.components.connected`, the default.
 
     Returns
     -------
@@ -145,7 +145,7 @@ def find_groups(
     def told(stage: str) -> Callable[[int, int], None] | None:
         return None if on_progress is None else lambda done, total: on_progress(stage, done, total)
 
-    root = join(
+    root = (join or connected)(
         codes, rule, threads=threads, engine=engine, method=method, on_step=told("compare"), on_recall=on_recall
     )
     label = cut(codes, weight, rule, root, linkage, engine=engine, on_step=told("group"))

@@ -258,7 +258,7 @@ class Ingest:
         with ThreadPoolExecutor(1, thread_name_prefix="hashae-encode") as encoding:
             for number, done in enumerate(self._read_all(jobs), 1):
                 part.append(done)
-                if len(part) == PART:
+                if len(part) == PART or number % BATCH == 0:
                     yield part, encoding.submit(self._encode, part)
                     part = []
                 elif number % 16 == 0:

@@ -123,7 +123,7 @@ def _arrays(path: Path, images: int, queries: int, seed: int) -> ComparisonData:
         with np.load(path, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        if "allow_pickle" in str(error):
+        if "allow_pickle" in str(error) and zipfile.is_zipfile(path):
             raise ConfigError(
                 f"{path} holds lists of arrays, as images of different sizes make; expected one array, "
                 "uint8 (n, side, side[, 3])"
