@@ -122,6 +122,9 @@ class Ledger:
         self, below: str = "", paths: Sequence[str] | None = None
     ) -> tuple[dict[str, KnownFile], dict[str, KnownFailure]]:
         """Return what is known of the files in the folder `below`, or of `paths`, and which of them failed; by path."""
+        return self._database.again(lambda: self._load(below, paths))
+
+    def _load(self, below: str, paths: Sequence[str] | None) -> tuple[dict[str, KnownFile], dict[str, KnownFailure]]:
         # A code of a file made before schema 0002 has no detail: the picture is read once more.
         coded = and_(codes_table.c.image == images.c.id, codes_table.c.encoder == self._encoder)
         columns = (images.c.path, images.c.id, images.c.size, images.c.mtime_ns, images.c.content, images.c.missing)
