@@ -25,7 +25,7 @@ from PIL import Image, UnidentifiedImageError
 
 from hashae.errors import ImageError
 from hashae.images.raw import is_raw, preview, sensor_hash
-from hashae.images.shrink import ORIENTATION, TURNS, to_mode, to_picture, upright_strips
+from hashae.images.shrink import TURNS, orientation_of, to_mode, to_picture, upright_strips
 
 # Formats whose decoders are Pillow's own and start no other program (EPS would start Ghostscript).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "TGA", "ICO", "JPEG2000", "MPO", "HEIF", "AVIF")
@@ -158,7 +158,7 @@ def decode(data: bytes, path: str | Path, *, side: int, channels: int = 1) -> De
         # Twice the side: a JPEG's own scaling is coarser than the area resize after it, and codes can tell.
         image.draft("L" if channels == 1 else "RGB", (2 * side, 2 * side))
         image.load()
-        orientation = image.getexif().get(ORIENTATION, 1)  # after loading: a TIFF turns itself and drops the mark
+        orientation = orientation_of(image)  # after loading: a TIFF turns itself and drops the mark
         small = to_mode(image, "L" if channels == 1 else "RGB", side)
     if orientation in TURNS:
         small = small.transpose(TURNS[orientation])
@@ -185,7 +185,7 @@ def pixel_hash(data: bytes, path: str | Path) -> bytes:
         image.load()
         # Palettes and greys are compared by what they show; deep greys keep their depth.
         mode = image.mode if image.mode.startswith(("I", "F")) else "RGBA"
-        turned = image.getexif().get(ORIENTATION, 1) in {5, 6, 7, 8}
+        turned = orientation_of(image) in {5, 6, 7, 8}
         digest = hashlib.sha256(f"{mode} {image.size[::-1] if turned else image.size}".encode())
         for strip in upright_strips(image):
             digest.update(strip.convert(mode).tobytes())
@@ -216,7 +216,7 @@ def small_picture(data: bytes, path: str | Path, *, side: int) -> Image.Image:
     with opened(data, path) as image:
         image.draft("RGB", (2 * side, 2 * side))
         image.load()
-        orientation = image.getexif().get(ORIENTATION, 1)
+        orientation = orientation_of(image)
         small = to_picture(image, side)
     return small.transpose(TURNS[orientation]) if orientation in TURNS else small
 
