@@ -124,19 +124,19 @@ def _search(parts: Parts, encoder: tuple[int, Encoder], code: Codes, question: Q
     if asked is not None:
         return _Found(asked.matches, [None] * len(asked.matches), explanation=asked.explanation if explain else None)
     table = parts.tables.current(id_, bits)
-    index, rule, how = table.index, None, None
+    index, how = table.index, None
     if question.matches:
         ruling = parts.rule(*encoder, len(index))
         known = parts.tables.stored_crowding(table)
         ruled = matches_by_rule(index, code, ruling, crowding=known, threads=parts.threads)
-        found, radius, rule = ruled.matches, ruled.searched, str(ruling)
-        allowed: Sequence[float | None] = ruled.allowed
+        if explain:
+            how = replace(index.explain(code, radius=ruled.searched), answers=len(ruled.matches))
+        return _Found(ruled.matches, ruled.allowed, str(ruling), how)
+    if explain:
+        found, how = index.explained(code, radius=radius if k is None else None, k=k)
     else:
         found = index.nearest(code, k) if k is not None else index.within(code, radius or 0)
-        allowed = [None] * len(found)
-    if explain:
-        how = replace(index.explain(code, radius=radius, k=k), answers=len(found))
-    return _Found(found, allowed, rule, how)
+    return _Found(found, [None] * len(found), explanation=how)
 
 
 def _ask_pgvector(parts: Parts, encoder: int, bits: int, code: bytes, k: int) -> _Found:

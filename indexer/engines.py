@@ -82,6 +82,8 @@ class Engines:
         self._order = order
         self._made: dict[str, Any] = {} if bands is None else {"bands": bands}
         self._settled: dict[tuple[str, int, int, str], Plan] = {}
+        self.used: set[tuple[str, str, bool]] = set()
+        """Question, method and whether compiled: paths that have answered, so that what they need is made."""
         self._ledger, self._broken = Ledger(), False  # broken: numba is there, but does not work
 
     @property

@@ -355,6 +355,12 @@ class HashIndex:
         )
 
     def explain(self, code: ArrayLike, *, radius: int | None = None, k: int | None = None) -> Explanation:
+        """Answer one search and tell how; parameters and errors as in :meth:`explained`."""
+        return self.explained(code, radius=radius, k=k)[1]
+
+    def explained(
+        self, code: ArrayLike, *, radius: int | None = None, k: int | None = None
+    ) -> tuple[list[Match], Explanation]:
         """Answer one search and tell how: the path, the reason, what was read and the time.
 
         Parameters
@@ -362,9 +368,9 @@ class HashIndex:
         code
             ``uint8 (bits // 8,)`` or ``(1, bits // 8)``.
         radius
-            Explains ``within(code, radius)``.
+            Answers ``within(code, radius)``.
         k
-            Explains ``nearest(code, k)``. Give exactly one of the two.
+            Answers ``nearest(code, k)``. Give exactly one of the two.
 
         Raises
         ------
@@ -380,11 +386,14 @@ class HashIndex:
             search = partial(engines.nearest, query, k, plan)
         else:
             raise ConfigError(f"radius is {radius} and k is {k}; expected exactly one of them")
-        search()  # makes what the path needs
+        path = ("within" if k is None else "nearest", plan.method, plan.compiled)
+        if path not in engines.used:
+            search()  # makes what the path needs
+            engines.used.add(path)
         start = perf_counter()
         hits = search()
         seconds = perf_counter() - start
-        return Explanation(
+        how = Explanation(
             plan.method,
             plan.why,
             hits.probes,
@@ -395,6 +404,7 @@ class HashIndex:
             plan.seconds,
             plan.alternatives,
         )
+        return self._matches(hits)[0], how
 
     def recall(
         self, method: str, *, k: int | None = None, radius: int | None = None, sample: int = 200, seed: int = 0

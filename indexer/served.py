@@ -116,10 +116,9 @@ class ServedCollection:
             If the collection has no such image, or its file was missing when it was last looked for.
         """
         with self._lock:
-            known = self._parts.database.look_up(PRESENT, (id_, self._parts.id)) if 0 < id_ < 1 << 63 else []
-            rows = self._parts.catalogue.rows([id_]) if known else {}
+            rows = self._parts.catalogue.rows([id_]) if self._is_present(id_) else {}
         if id_ not in rows:
-            raise UnknownName(f"there is no image {id_} in the collection")
+            raise _no_image(id_)
         return rows[id_]
 
     def images(self, ids: list[int]) -> dict[int, ImageRow]:
@@ -152,9 +151,10 @@ class ServedCollection:
             If the collection has no such image, or no code of it by the encoder in use.
         """
         with self._lock:
-            self.image(id_)
-            encoder = self._parts.encoder.open()[0]
-            found = self._parts.database.look_up(CODE, (encoder, id_))
+            present = self._is_present(id_)
+            found = self._parts.database.look_up(CODE, (self._parts.encoder.open()[0], id_)) if present else []
+        if not present:
+            raise _no_image(id_)
         if not found:
             raise UnknownName(f"image {id_} has no code of the encoder in use; index the collection again")
         code, confidence, detail = found[0]
@@ -277,6 +277,9 @@ class ServedCollection:
                 )
                 answer_query(self._parts, (encoder_id, encoder), code, Fact(1.0, None), question, explain=True)
 
+    def _is_present(self, id_: int) -> bool:
+        return 0 < id_ < 1 << 63 and bool(self._parts.database.look_up(PRESENT, (id_, self._parts.id)))
+
     def _decode(self, data: bytes, name: str, encoder: Encoder, max_pixels: int | None) -> DecodedImage:
         with self._decoding, large_images_allowed():
             if max_pixels is not None:
@@ -286,6 +289,10 @@ class ServedCollection:
                             name, f"{image.width} x {image.height} pixels; the limit is {max_pixels:,} in all"
                         )
             return decode(data, name, side=encoder.form.thumb, channels=encoder.form.channels)
+
+
+def _no_image(id_: int) -> UnknownName:
+    return UnknownName(f"there is no image {id_} in the collection")
 
 
 def _check_regular(path: str) -> None:

@@ -52,10 +52,8 @@ class Shelf:
 
     def default(self) -> int | None:
         """Return the row id of the encoder in use, or None."""
-        query = select(collections.c.encoder).where(collections.c.id == self._collection)
-        with self._database.read() as connection:
-            found = connection.execute(query).scalar()
-        return None if found is None else int(found)
+        rows = self._database.look_up("SELECT encoder FROM collections WHERE id = ?", (self._collection,))
+        return None if not rows or rows[0][0] is None else int(rows[0][0])
 
     def load(self, id_: int) -> StoredEncoder:
         """Return an encoder with its weights."""
