@@ -23,7 +23,7 @@ ROOM = 1 << 16
 
 
 class FlatScan:
-    """Exact search through all codes, with nothing built but, for the compiled loops, a copy word after word.
+    """Exact search through all codes, with nothing built but a copy word after word.
 
     Parameters
     ----------
@@ -108,8 +108,7 @@ class FlatScan:
         )
 
     def _nearest_numpy(self, queries: Codes, k: int) -> Hits:
-        n, best = len(self._codes), []
-        columns = np.ascontiguousarray(words_of(self._codes).T)
+        n, best, columns = len(self._codes), [], self.columns()
         for words in words_of(queries):
             near = [distances_between(words[None], columns[:, at : at + BLOCK])[0] for at in range(0, n, BLOCK)]
             distances = np.concatenate(near)
