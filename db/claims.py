@@ -15,12 +15,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hashae.db.database import Database
+from hashae.db.locks import CLAIMING
 from hashae.db.schema import APPLICATION_ID
-from hashae.db.server import CLAIMING, ServerDatabase
-from hashae.db.server_errors import is_lost
 
 if TYPE_CHECKING:
     import psycopg
+
+    from hashae.db.server import ServerDatabase
 
 T = TypeVar("T")
 
@@ -58,7 +59,12 @@ class Claims:
     @classmethod
     def of(cls, database: Database, source: int) -> Claims | None:
         """Return the claims of a source; None in a file, which one machine has for itself."""
-        return cls(database, source) if isinstance(database, ServerDatabase) else None
+        if not database.is_server:
+            return None
+        from hashae.db.server import ServerDatabase
+
+        assert isinstance(database, ServerDatabase)
+        return cls(database, source)
 
     def __enter__(self) -> Claims:
         return self
@@ -87,6 +93,8 @@ class Claims:
     def _again(self, work: Callable[[psycopg.Connection[Any]], T]) -> T:
         """Do something in the session; in a new one, under a new name, where that was lost."""
         import psycopg
+
+        from hashae.db.server_errors import is_lost
 
         def attempt() -> T:
             if self._connection is None:

@@ -21,6 +21,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
 from hashae.db.database import Database
+from hashae.db.locks import ACTING, WRITING
 from hashae.db.schema import APPLICATION_ID, SCHEMA_REVISION, metadata
 from hashae.db.server_errors import is_lost, is_starting, translate
 from hashae.db.spelling import for_look_up
@@ -40,9 +41,6 @@ TOLD_SECONDS = 2.0
 
 RETRY_SECONDS = 60.0
 """How long a server that is away is waited for: starting again, or another taking its place, is a matter of seconds."""
-
-WRITING, ACTING, CLAIMING = 0, 1, 2
-"""What a lock of the server is for: the second of its two numbers says of which tables."""
 
 MARK = "hashae"
 """Comment on the table of the schema's version, by which other programs' databases are told apart."""

@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from alembic import op
-
 from hashae.db.band_triggers import slot
 
 _TYPES = (
@@ -84,6 +82,8 @@ def execute(statement: str) -> None:
 
     What moves rows of older schemas is left out on a server: collections came there with schema 0006.
     """
+    from alembic import op  # takes longer to load than a look-up that needs the rest of this file
+
     if op.get_bind().dialect.name != "postgresql":
         op.execute(statement)
         return

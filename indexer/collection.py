@@ -22,34 +22,30 @@ from hashae.db import Database, open_database
 from hashae.encoder import Encoder
 from hashae.errors import SourceError
 from hashae.images.scan import check_folder
-from hashae.indexer.across import search_across
 from hashae.indexer.answer import Answer
 from hashae.indexer.answer_query import Question, answer_query
 from hashae.indexer.calibrated import Calibration
 from hashae.indexer.catalogue import collection_id
-from hashae.indexer.collection_health import CollectionHealth, collection_health
-from hashae.indexer.decisions import VerdictBook
-from hashae.indexer.duplicate_search import search_duplicates
-from hashae.indexer.executor import Executor
 from hashae.indexer.facts import Fact
 from hashae.indexer.index import HashIndex
-from hashae.indexer.ingest import ingest_sources
-from hashae.indexer.keep_rules import KeepPolicy
-from hashae.indexer.mirrored import join_mirrored
 from hashae.indexer.parts import Parts
-from hashae.indexer.pixels import file_pixel_hash, thumbnail
-from hashae.indexer.prune import Missing, find_missing, forget_images
-from hashae.indexer.report import DedupReport, Failure
 from hashae.indexer.sources import absolute_path
-from hashae.indexer.summary import IndexSummary, Progress
-from hashae.indexer.verify import Check, repair, verify
 from hashae.place import Place, ServerUrl
 
+# Of what only some commands need, each is loaded by the method that uses it: a query answers in half the time.
 if TYPE_CHECKING:
     from hashae.indexer.calibrate import Measurement, Sampling
     from hashae.indexer.cluster import Cluster
+    from hashae.indexer.collection_health import CollectionHealth
+    from hashae.indexer.decisions import VerdictBook
+    from hashae.indexer.executor import Executor
+    from hashae.indexer.keep_rules import KeepPolicy
     from hashae.indexer.overlap import OverlapReport
+    from hashae.indexer.prune import Missing
     from hashae.indexer.remote import Reader
+    from hashae.indexer.report import DedupReport, Failure
+    from hashae.indexer.summary import IndexSummary, Progress
+    from hashae.indexer.verify import Check
 
 
 class Collection:
@@ -122,11 +118,16 @@ class Collection:
     @property
     def verdicts(self) -> VerdictBook:
         """What people decided about pictures."""
+        from hashae.indexer.decisions import VerdictBook
+
         return VerdictBook(self._parts.database, self._parts.id)
 
     @property
     def actions(self) -> Executor:
         """Acts on the files of a plan, and takes it back."""
+        from hashae.indexer.executor import Executor
+        from hashae.indexer.pixels import file_pixel_hash
+
         return Executor(self._parts.database, self._parts.id, file_pixel_hash)
 
     @property
@@ -235,6 +236,9 @@ class Collection:
         CollectionError
             If there is no encoder, or the file cannot be written.
         """
+        from hashae.indexer.ingest import ingest_sources
+        from hashae.indexer.prune import find_missing
+
         encoder = self._parts.encoder.for_indexing()
         targets = self._parts.sources.all() if folder is None else [self._parts.sources.claim(check_folder(folder))]
         if not targets:
@@ -264,6 +268,8 @@ class Collection:
 
     def missing(self, folder: str | Path | None = None) -> Missing:
         """Return the images that are gone, of a folder or of all: what :meth:`forget_missing` would forget."""
+        from hashae.indexer.prune import find_missing
+
         place = None if folder is None else absolute_path(folder)
         return find_missing(self._parts.database, self._parts.id, place)
 
@@ -271,6 +277,8 @@ class Collection:
         """Forget images that are gone; return how many. Verdicts stay: they belong to the content."""
         if not missing.gone:
             return 0
+        from hashae.indexer.prune import forget_images
+
         return forget_images(self._parts.database, self._parts.id, [id_ for id_, _ in missing.gone])
 
     def remove(self, path: str | Path) -> int:
@@ -335,7 +343,11 @@ class Collection:
             answer_query(self._parts, encoder, code, Fact(float(sure), float(detail)), question, explain=explain)
             for code, sure, detail in zip(encoded.codes, encoded.confidence, encoded.detail, strict=True)
         ]
-        return join_mirrored(*answers, k=k) if mirror else answers[0]
+        if not mirror:
+            return answers[0]
+        from hashae.indexer.mirrored import join_mirrored
+
+        return join_mirrored(*answers, k=k)
 
     def exact_many(self, codes: ArrayLike) -> list[list[int]]:
         """Return for each of `codes`, ``uint8 (m, bits // 8)``, the ids of the images that have it, ascending.
@@ -397,6 +409,8 @@ class Collection:
         UnknownName
             If the collection knows nothing of the folder.
         """
+        from hashae.indexer.duplicate_search import search_duplicates
+
         return search_duplicates(
             self._parts,
             self.verdicts.rulings(),
@@ -443,6 +457,8 @@ class Collection:
         UnknownName
             If the collection knows nothing of a folder.
         """
+        from hashae.indexer.across import search_across
+
         other, place = (against._parts, None) if isinstance(against, Collection) else (self._parts, against)
         return search_across(
             self._parts, other, folder=folder, against=place, radius=radius, when=_now(), on_progress=on_progress
@@ -508,10 +524,14 @@ class Collection:
         on_progress
             Called from this thread.
         """
+        from hashae.indexer.verify import verify
+
         return verify(self._parts, sample=sample, on_progress=on_progress)
 
     def repair(self, check: Check) -> None:
         """Put right what :meth:`verify` found; if it `reads_again`, a run of :meth:`index` must follow."""
+        from hashae.indexer.verify import repair
+
         repair(self._parts, check)
 
     def failures(self) -> list[Failure]:
@@ -541,10 +561,14 @@ class Collection:
         CollectionError
             If there is no encoder, or fewer than two images.
         """
+        from hashae.indexer.collection_health import collection_health
+
         return collection_health(self._parts, on_progress)
 
     def thumbnail(self, path: str) -> bytes | None:
         """Return a small JPEG of an image file, or None if it cannot be read; for reports."""
+        from hashae.indexer.pixels import thumbnail
+
         return thumbnail(path)
 
 

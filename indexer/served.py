@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
+from importlib import import_module
 from threading import BoundedSemaphore, RLock
 from time import perf_counter
 from typing import Any
@@ -26,6 +27,7 @@ from hashae.indexer.collection import Collection
 from hashae.indexer.content import content_of
 from hashae.indexer.facts import Fact
 from hashae.indexer.image_row import ImageRow
+from hashae.indexer.nearest import has_faiss
 
 CODE = "SELECT code, confidence, detail FROM codes WHERE encoder = ? AND image = ?"
 PRESENT = """SELECT 1 FROM images JOIN sources ON sources.id = images.source
@@ -267,6 +269,8 @@ class ServedCollection:
 
     def warm(self) -> None:
         """Load encoder and codes into memory, so that the first question is as quick as the next."""
+        if has_faiss():
+            import_module("faiss")  # a server lasts: the planner is not to ask whether one search is worth loading it
         with self._lock:
             if self.collection.has_encoder and len(self.collection):
                 encoder_id, encoder, table = self._parts.table()

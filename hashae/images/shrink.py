@@ -79,7 +79,7 @@ def to_picture(image: Image.Image, side: int) -> Image.Image:
 
 def orientation_of(image: Image.Image) -> int:
     """Return the EXIF orientation of an opened picture, 1 (upright) if it has none."""
-    # Asking Pillow takes a tenth of the time of decoding a small picture, and most files on the web have nothing to say.
+    # Asking Pillow takes a tenth of the time of decoding a small picture, and most files have nothing to say.
     if image.format == "JPEG" and not {"exif", "xmp"} & image.info.keys():
         return 1
     found: int = image.getexif().get(ORIENTATION, 1)

@@ -24,7 +24,8 @@ class ContractiveSettings(ReconstructionSettings):
     Attributes
     ----------
     contraction
-        Weight of the penalty, which is divided by the number of units.
+        Weight of the penalty: lambda of the paper. There both it and the reconstruction are sums over an image, here
+        the reconstruction is a mean over pixels; so the penalty is divided by their number.
     samples
         Random directions in which a deep encoder is looked at in each step.
     """
@@ -50,7 +51,7 @@ class ContractiveAutoencoder(Reconstructing):
             norm = estimated_norm(z, x, self.settings.samples)
         terms = {
             "reconstruction": self.reconstruction(z, views.clean),
-            "contraction": self.settings.contraction * norm.mean() / self.config.bits,
+            "contraction": self.settings.contraction * norm.mean() / views.clean[0].numel(),
         }
         return Losses(weights.reconstruction * terms["reconstruction"] + terms["contraction"], terms)
 

@@ -1,6 +1,6 @@
-"""Bring an old collection file up to date and be killed before a given statement, over and over.
+"""Bring an old collection file up to date and be killed before or after a given statement, over and over.
 
-``python migrating.py OLD FOLDER STEP``: for every STEP-th statement a copy of OLD is opened by a child that is killed
+``python migrating.py OLD FOLDER STEP``: for every STEP-th moment a copy of OLD is opened by a child that is killed
 there; then by one that is not. Prints how often a child was killed, or what is wrong. It has no threads.
 """
 
@@ -34,7 +34,7 @@ def content(path):
 
 
 def upgrade(path, at):
-    """Open a file in a child that is killed before statement `at`; return whether it was."""
+    """Open a file in a child that is killed at moment `at`: before or after a statement; return whether it was."""
     child = os.fork()
     if child == 0:
         left = at
@@ -46,6 +46,7 @@ def upgrade(path, at):
                 os.kill(os.getpid(), signal.SIGKILL)
 
         event.listen(Engine, "before_cursor_execute", count)
+        event.listen(Engine, "after_cursor_execute", count)
         event.listen(Engine, "commit", count)
         try:
             open_database(path, create=False)
@@ -64,10 +65,10 @@ def main():
         killed = upgrade(path, at)
         kills += killed
         revision, kept = content(path)
-        assert kept == rows, f"rows were lost at statement {at}"
-        assert revision in {first, head_revision()}, f"half-way at {revision} after statement {at}"
+        assert kept == rows, f"rows were lost at moment {at}"
+        assert revision in {first, head_revision()}, f"half-way at {revision} after moment {at}"
         open_database(path, create=False).close()
-        assert content(path) == (head_revision(), rows), f"the next run did not finish what ended at statement {at}"
+        assert content(path) == (head_revision(), rows), f"the next run did not finish what ended at moment {at}"
         path.unlink()
         if not killed:
             break
