@@ -11,8 +11,14 @@ import click
 from hashae.cli.options import Duration, json_option, workers_option
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hashae.cli.progress import ProgressLine
     from hashae.comparison import Comparison
     from hashae.training import StepReport
+
+MOST_JOBS = 8
+"""Variants that are trained at once unasked: each takes half a gigabyte."""
 
 
 @click.command()
@@ -54,6 +60,11 @@ if TYPE_CHECKING:
 @click.option("--run", type=click.Path(file_okay=False, path_type=Path), help="Folder that keeps finished variants.")
 @click.option("--csv", "csv_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the table as CSV.")
 @click.option("--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with plots.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 64),
+    help="Variants trained at once, each in a process of its own.  [default: one per core, at most 8; 1 with --budget]",
+)
 @workers_option
 @json_option
 def compare(
@@ -71,6 +82,7 @@ def compare(
     run: Path | None,
     csv_file: Path | None,
     html_file: Path | None,
+    jobs: int | None,
     workers: int,
     as_json: bool,
 ) -> None:
@@ -98,7 +110,6 @@ def compare(
     try:
         from hashae.comparison import compare as run_comparison
         from hashae.comparison import load_data, parse_variants
-        from hashae.comparison.run import NO_LIMIT
         from hashae.comparison.table import to_csv
     except ModuleNotFoundError as error:
         raise MissingDependency(f"comparing ({error.name} is missing)", "train") from error
@@ -109,17 +120,10 @@ def compare(
         if target is not None and not target.parent.is_dir():
             raise HashaeError(f"{target.parent} does not exist; create the folder first")
     variants = parse_variants(variant_texts) if variant_texts or not encoders else []
+    if jobs is None:
+        jobs = 1 if budget is not None else min(workers, MOST_JOBS)
     loaded = load_data(data, images=images, queries=queries, workers=workers)
     with ProgressLine(quiet=as_json) as progress:
-
-        def tell(variant: str, report: StepReport | None) -> None:
-            if report is None:
-                progress.update(variant, 0, None)
-            else:
-                # Until the first steps are timed, their number is not known.
-                total = report.steps if report.steps < NO_LIMIT else None
-                progress.update(variant, report.step, total, f"loss {report.loss:.3f}")
-
         result = run_comparison(
             loaded,
             variants,
@@ -132,7 +136,8 @@ def compare(
             encoders=encoders,
             run=run,
             threads=workers,
-            on_progress=tell,
+            jobs=jobs,
+            on_progress=_one_by_one(progress) if jobs == 1 else _together(progress),
         )
     if as_json:
         print_json(result.to_dict())
@@ -146,6 +151,34 @@ def compare(
             say(f"wrote {html_file}")
     if result.failed and len(result.failed) == len(result.rows):
         raise HashaeError(f"no variant finished; the first: {result.failed[0].variant}: {result.failed[0].error}")
+
+
+def _one_by_one(progress: ProgressLine) -> Callable[[str, StepReport | None], None]:
+    """Return what shows the steps of the variant that is trained."""
+    from hashae.comparison.run import NO_LIMIT
+
+    def tell(variant: str, report: StepReport | None) -> None:
+        if report is None:
+            progress.update(variant, 0, None)
+        else:
+            # Until the first steps are timed, their number is not known.
+            total = report.steps if report.steps < NO_LIMIT else None
+            progress.update(variant, report.step, total, f"loss {report.loss:.3f}")
+
+    return tell
+
+
+def _together(progress: ProgressLine) -> Callable[[str, StepReport | None], None]:
+    """Return what shows the steps of all variants, and which are trained now."""
+    reached: dict[str, StepReport] = {}
+
+    def tell(variant: str, report: StepReport | None) -> None:
+        if report is not None:
+            reached[variant] = report
+            busy = ", ".join(name for name, one in reached.items() if one.step < one.steps)
+            progress.update("training", sum(one.step for one in reached.values()), None, busy or "measuring")
+
+    return tell
 
 
 def _print(result: Comparison) -> None:

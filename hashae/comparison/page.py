@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import hashae
 from hashae.comparison import figures
-from hashae.comparison.run import Comparison
+from hashae.comparison.rows import Comparison
 from hashae.comparison.table import best, cell, lines, used_columns
 from hashae.drawing import to_base64
 

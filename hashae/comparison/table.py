@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 
 from hashae.comparison.measure import Measures
-from hashae.comparison.run import Comparison, Row
+from hashae.comparison.rows import Comparison, Row
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def parse_variants(texts: Sequence[str]) -> list[Variant]:
     Raises
     ------
     ConfigError
-        If a name is unknown, a setting has no value, or a variant is named twice.
+        If a name or a setting is unknown, a setting has no value or one out of its range, or a variant is named twice.
 
     Examples
     --------
@@ -98,5 +98,8 @@ def _parse(text: str) -> Variant:
     model, *parts = text.split(":")
     if model not in MODELS:
         raise ConfigError(f"no variant is called {model!r}; known ones are {', '.join(list_models())}")
-    settings = dict(parse_setting(part) for part in parts)
-    return Variant(model, settings)
+    variant = Variant(model, dict(parse_setting(part) for part in parts))
+    # Now, not when its turn comes: others may be trained for an hour before it.
+    config = ModelConfig.from_settings({**variant.settings, "model": model})
+    MODELS[model].own_settings.read(model, config.options)
+    return variant

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import re
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 
 import numpy as np
@@ -17,20 +19,23 @@ from PIL import Image
 from hashae.cli.main import cli
 from hashae.cli.output import print_table
 from hashae.codes import hamming, unpack
-from hashae.comparison import compare, load_data, parse_variants
-from hashae.comparison import run as run_module
+from hashae.comparison import compare, load_data, parallel, parse_variants
+from hashae.comparison import train_row as row_module
 from hashae.comparison.copies import EditedCopies, make_copies
 from hashae.comparison.figures import answers
 from hashae.comparison.measure import linear_probe
 from hashae.comparison.page import to_html
-from hashae.comparison.run import Comparison, Row
+from hashae.comparison.rows import Comparison, Row
 from hashae.comparison.table import COLUMNS, best, cell, lines, to_csv, used_columns
 from hashae.comparison.variants import ORDER
+from hashae.config import TrainConfig
 from hashae.encoder import Encoder
 from hashae.errors import ConfigError, HashaeError, SourceError
 from hashae.models import list_models
 
 SIDE = 8
+VARYING = {"seconds", "rate", "size"}
+"""Measures that differ from run to run; the file holds how long the training took."""
 FAST = {"bits": 16, "trunk": "linear", "width": 2, "steps": 3, "threads": 1}
 
 
@@ -232,6 +237,12 @@ def test_a_model_without_the_trunk_takes_its_own():
         ("vae", f"no variant is called 'vae'; known ones are {', '.join(list_models())}"),
         ("sparse:k", "setting 'k' has no name or no value; expected for example width=16"),
         ("plain,plain", "variant plain is named 2 times; name each once"),
+        ("sparse:beta=-1", "beta of the sparse model is -1.0; expected at least 0"),
+        (
+            "threshold:q=1",
+            "unknown setting q of the threshold model; its own are loss, output, those of every model batch_norm, bits, "
+            "dropout, image_shape, model, noise, scaling, trunk, width",
+        ),
     ],
 )
 def test_variants_that_cannot_be_read(text, sentence):
@@ -288,10 +299,41 @@ def test_what_is_finished_is_not_trained_again(compared, data, run_folder, monke
     def refuse(*_, **__):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(run_module, "train_variant", refuse)
+    monkeypatch.setattr(row_module, "train_variant", refuse)
     again = compare(data, parse_variants(["binary,lsh"]), run=run_folder, **FAST)
     assert [row.measures for row in again.rows] == [compared.rows[2].measures, compared.rows[0].measures]
     assert np.array_equal(again.rows[0].examples["map"], compared.rows[2].examples["map"])
+
+
+def test_variants_trained_at_once_are_those_trained_one_by_one(compared, data, tmp_path):
+    told = []
+    again = compare(
+        data,
+        parse_variants(["lsh,sparse:k=40,binary"]),
+        run=tmp_path / "run",
+        **FAST,
+        jobs=2,
+        on_progress=lambda name, report: told.append((name, report and report.step)),
+    )
+
+    def lasting(row):
+        return {name: value for name, value in row.to_dict()["measures"].items() if name not in VARYING}
+
+    assert [row.variant for row in again.rows] == ["lsh", "sparse:k=40", "binary"]
+    assert lasting(again.rows[0]) == lasting(compared.rows[0])
+    assert again.rows[1] == compared.rows[1]
+    assert lasting(again.rows[2]) == lasting(compared.rows[2])
+    assert [step for name, step in told if name == "binary"] == [None, 1, 2, 3]
+    assert (tmp_path / "run/binary-0/encoder.onnx").is_file()
+
+
+def test_a_process_that_ends_costs_its_variants_only(data):
+    (variant,) = parse_variants(["plain"])
+    lost = Future()
+    lost.set_exception(BrokenProcessPool())
+    row = parallel._row(lost, variant, TrainConfig(seed=4))
+    assert (row.variant, row.seed, row.measures) == ("plain", 4, None)
+    assert row.error == "a process that trained came to a sudden end (out of memory?); try fewer jobs"
 
 
 def test_a_damaged_row_is_made_again(compared, data, run_folder, monkeypatch, tmp_path):
@@ -305,7 +347,7 @@ def test_a_damaged_row_is_made_again(compared, data, run_folder, monkeypatch, tm
         called.append(1)
         raise HashaeError("stopped here")
 
-    monkeypatch.setattr(run_module, "train_variant", told)
+    monkeypatch.setattr(row_module, "train_variant", told)
     assert compare(data, parse_variants(["lsh"]), run=tmp_path, **FAST).failed[0].error == "stopped here"
     assert called
 
