@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from hashae.indexer.report import Failure
+if TYPE_CHECKING:
+    from hashae.indexer.report import Failure
 
 SHOWN_FAILURES = 10
 

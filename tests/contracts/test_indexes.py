@@ -362,6 +362,16 @@ def test_explain_says_what_was_done():
             index.explain(queries[0], **wrong)
 
 
+@pytest.mark.parametrize("asked", [{"radius": 0}, {"radius": 5}, {"k": 1}, {"k": 7}])
+def test_an_explained_answer_is_the_answer(asked):
+    index, _, _, queries = built(64)
+    for code in queries[:4]:
+        for _ in range(2):  # the first time makes what the path needs
+            found, how = index.explained(code, **asked)
+            assert found == (index.within if "radius" in asked else index.nearest)(code, *asked.values())
+            assert how.answers == len(found)
+
+
 def test_bands_are_made_once_scans_have_cost_as_much(monkeypatch):
     monkeypatch.setattr(engines_module, "has_faiss", lambda: False)
     index = HashIndex(64, compiled=False)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from hashae.errors import ImageError
 from hashae.images.decode import (
@@ -240,6 +240,22 @@ def test_pictures_are_turned_upright(format_, orientation):
     small = Image.open(io.BytesIO(thumbnail(data, "picture", side=32)))
     assert small.size == ((24, 32) if orientation >= 5 else (32, 24))
     assert difference(boxed(small, side=8), boxed(upright, side=8)) <= 12
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG"])
+def test_an_orientation_in_xmp_counts(format_):
+    note = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r xmlns:tiff="t" tiff:Orientation="6"/></x:xmpmeta>'
+    if format_ == "JPEG":
+        data = encoded(scene(), "JPEG", xmp=note, quality=95)
+    else:
+        told = PngImagePlugin.PngInfo()
+        told.add_itxt("XML:com.adobe.xmp", note.decode())
+        data = encoded(scene(), "PNG", pnginfo=told)
+    got = decode(data, "picture", side=SIDE)
+    assert (got.width, got.height) == (48, 64)
+    assert (
+        np.abs(got.thumb.astype(int) - thumb(encoded(scene().transpose(Image.Transpose.ROTATE_270), "PNG"))).max() <= 3
+    )
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
