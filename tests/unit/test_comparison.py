@@ -240,8 +240,8 @@ def test_a_model_without_the_trunk_takes_its_own():
         ("sparse:beta=-1", "beta of the sparse model is -1.0; expected at least 0"),
         (
             "threshold:q=1",
-            "unknown setting q of the threshold model; its own are loss, output, those of every model batch_norm, bits, "
-            "dropout, image_shape, model, noise, scaling, trunk, width",
+            "unknown setting q of the threshold model; its own are loss, output, those of every model batch_norm, "
+            "bits, dropout, image_shape, model, noise, scaling, trunk, width",
         ),
     ],
 )
