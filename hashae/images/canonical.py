@@ -245,7 +245,8 @@ def area_resize(thumbs: NDArray[np.uint8], size: int, boxes: NDArray[np.int64] |
     whole = np.array([[0, side, 0, side]])
     if side == 2 * size:  # the usual case; sums of four are exact, so the mean is the same as by matrices
         pairs = np.add(thumbs[..., ::2, :], thumbs[..., 1::2, :], dtype=np.uint16)
-        resized = np.add(pairs[..., ::2], pairs[..., 1::2], dtype=np.float32)
+        both = pairs.view(np.uint32)  # two neighbours in one number: adding its halves reads memory in order
+        resized = ((both & 0xFFFF) + (both >> 16)).astype(np.float32)
         resized *= np.float32(0.25)
     else:  # one pair of matrices for all: several times faster than one for each
         resized = _average(thumbs.astype(np.float32), size, whole)

@@ -147,13 +147,18 @@ def test_a_code_does_not_depend_on_its_batch(tiny, monkeypatch):
     alone = np.concatenate([tiny.encoder.logits(tiny.thumbs[i : i + 1]) for i in range(40)])
     assert np.allclose(alone, together, atol=1e-4)
     assert np.allclose(tiny.encoder.logits(tiny.thumbs[::-1])[::-1], together, atol=1e-4)
-    monkeypatch.setattr(hashae.encoder, "BATCH", 7)
+    monkeypatch.setattr(hashae.encoder, "PART", 7)
     assert np.allclose(tiny.encoder.logits(tiny.thumbs), together, atol=1e-4)
 
 
-def test_a_code_does_not_depend_on_the_number_of_threads(tiny):
-    two = Encoder(tiny.encoder.data, threads=2)
-    assert np.allclose(two.logits(tiny.thumbs), tiny.encoder.logits(tiny.thumbs), atol=1e-4)
+def test_a_code_does_not_depend_on_the_number_of_threads(tiny, monkeypatch):
+    monkeypatch.setattr(hashae.encoder, "PART", 7)
+    one, two = tiny.encoder.encode_thumbs(tiny.thumbs), Encoder(tiny.encoder.data, threads=2)
+    both = two.encode_thumbs(tiny.thumbs)
+    assert np.array_equal(two.logits(tiny.thumbs), tiny.encoder.logits(tiny.thumbs))
+    assert np.array_equal(both.codes, one.codes)
+    assert np.array_equal(both.detail, one.detail)
+    assert np.array_equal(both.confidence, one.confidence)
 
 
 def test_no_images_give_no_codes(tiny):
