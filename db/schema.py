@@ -120,7 +120,7 @@ images = Table(
     UniqueConstraint("source", "path"),
     Index("ix_images_content", "content"),
     # Few rows: look-ups ask it, not the rows of images.
-    Index("ix_images_missing", "id", sqlite_where=text("missing"), postgresql_where=text("missing")),
+    Index("ix_images_missing", "id", sqlite_where=text("missing")),
 )
 
 encoders = Table(
@@ -246,3 +246,12 @@ journal = Table(
 for _statement in TRIGGERS:
     _trigger = DDL(_statement.replace("%", "%%"))  # type: ignore[no-untyped-call]
     event.listen(metadata, "after_create", _trigger.execute_if(dialect="sqlite"))
+
+
+def tell_postgresql() -> None:
+    """Add to the tables what only PostgreSQL needs to know.
+
+    To name a dialect is to load it, which takes longer than a query of a file may wait for.
+    """
+    (missing,) = (index for index in images.indexes if index.name == "ix_images_missing")
+    missing.dialect_kwargs["postgresql_where"] = text("missing")

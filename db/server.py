@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 
 from hashae.db.database import Database
 from hashae.db.locks import ACTING, WRITING
-from hashae.db.schema import APPLICATION_ID, SCHEMA_REVISION, metadata
+from hashae.db.schema import APPLICATION_ID, SCHEMA_REVISION, metadata, tell_postgresql
 from hashae.db.server_errors import is_lost, is_starting, translate
 from hashae.db.spelling import for_look_up
 from hashae.errors import CollectionError, ConnectionLost, MissingDependency
@@ -44,6 +44,8 @@ RETRY_SECONDS = 60.0
 
 MARK = "hashae"
 """Comment on the table of the schema's version, by which other programs' databases are told apart."""
+
+tell_postgresql()
 
 _log = logging.getLogger(__name__)
 
