@@ -1,7 +1,8 @@
-"""PostgreSQL beside SQLite in one run: look-ups, rate of storing, copying, and many clients at once.
+"""PostgreSQL beside SQLite in one run: look-ups, rate of storing and indexing, copying, and many clients at once.
 
 A server of the run's own listens on a Unix socket. The codes are made up (see made_collection.py); half of the queries
-are stored codes with up to three flips. Medians; works take turns, each with another query. Nothing needs data.
+are stored codes with up to three flips. Medians; works take turns, each with another query. *SELECT 1* is what any
+statement costs. Only the table ``index`` needs data: it indexes ``photos-eval.zip`` into both.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from data import encoder_file, unpacked
 from lookups import medians, print_markdown
 from made_collection import fill_fake, made_codes, near
 from measure import circumstances
@@ -24,6 +26,8 @@ from postgres_server import Server, server
 
 from hashae.codes import Codes
 from hashae.db import Database, open_database
+from hashae.encoder import Encoder
+from hashae.indexer import Collection
 from hashae.indexer.copying import copy_collections
 from hashae.indexer.ledger import FileState, Ledger, ReadImage
 from hashae.indexer.lookups import find_code
@@ -34,6 +38,7 @@ SETTINGS = ("shared_buffers=512MB", "max_wal_size=4GB")
 """What is not as PostgreSQL comes: memory for pages, and room for its log."""
 
 CLIENTS = 8
+TABLES = ("store", "index", "look-ups", "clients", "copy")
 Table = dict[str, Any]
 
 
@@ -50,7 +55,8 @@ def measure_look_ups(places: dict[str, Any], codes: Codes, queries: int) -> list
         assert all(answer == answers[0] for answer in answers)
     rows = []
     exact = {name: lambda q, d=database: find_code(d, 1, blobs[q]) for name, database in opened.items()}
-    works = {"exact": exact} | {
+    nothing = {name: lambda q, d=database: d.look_up("SELECT 1", ()) for name, database in opened.items()}
+    works = {"SELECT 1": nothing, "exact": exact} | {
         f"radius {radius}": {name: lambda q, b=b, r=radius: b.within(blobs[q], r) for name, b in bands.items()}
         for radius in (1, 2, 3, 4)
     }
@@ -104,6 +110,27 @@ def measure_storing(running: Server, folder: Path, n: int, rounds: int) -> list[
     found = {name: statistics.median(values) for name, values in rates.items()}
     return [
         {"rows": n, "database": name, "rows/s": rate, "of SQLite": rate / found["SQLite"]}
+        for name, rate in found.items()
+    ]
+
+
+def measure_indexing(running: Server, folder: Path, rounds: int) -> list[Table]:
+    """Index the same photographs into a new file and into a new database, in turns."""
+    photos, encoder = unpacked("photos-eval.zip"), Encoder.load(encoder_file(None))
+    rates: dict[str, list[float]] = {"SQLite": [], "PostgreSQL": []}
+    images = 0
+    for number in range(rounds):
+        url = running.database()
+        for name, place in (("SQLite", folder / f"index-{number}.db"), ("PostgreSQL", place_of(url))):
+            with Collection.open(place) as collection:
+                collection.set_encoder(encoder)
+                begun = time.perf_counter()
+                images = collection.index(photos).images
+                rates[name].append(images / (time.perf_counter() - begun))
+        running.drop(url)
+    found = {name: statistics.median(values) for name, values in rates.items()}
+    return [
+        {"photographs": images, "indexed into": name, "images/s": rate, "of SQLite": rate / found["SQLite"]}
         for name, rate in found.items()
     ]
 
@@ -162,6 +189,7 @@ def main() -> None:
     parser.add_argument("--store", type=int, default=50_000, help="rows to store (default: 50,000)")
     parser.add_argument("--rounds", type=int, default=3, help="of storing (default: 3)")
     parser.add_argument("--seconds", type=float, default=5.0, help="that clients ask (default: 5)")
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES, help="only some of them")
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
     show = print_markdown if options.markdown else lambda rows: print("\n".join(map(json.dumps, rows)))
@@ -171,7 +199,12 @@ def main() -> None:
         os.environ["XDG_CACHE_HOME"] = name
         version = running.execute("SHOW server_version")[0][0]
         print(f"{circumstances()}; PostgreSQL {version} with {', '.join(SETTINGS)}")
-        show(measure_storing(running, folder, options.store, options.rounds))
+        if "store" in options.tables:
+            show(measure_storing(running, folder, options.store, options.rounds))
+        if "index" in options.tables:
+            show(measure_indexing(running, folder, options.rounds))
+        if not {"look-ups", "clients", "copy"} & set(options.tables):
+            return
         file, url = folder / "made.db", running.database()
         fill_fake(file, codes)[0].close()
         start = time.perf_counter()
@@ -179,8 +212,12 @@ def main() -> None:
         seconds = time.perf_counter() - start
         show([{"copied": len(codes), "to": "PostgreSQL", "seconds": seconds, "rows/s": len(codes) / seconds}])
         running.execute("VACUUM ANALYZE", place_of(url).name)
-        show(measure_look_ups({"SQLite": file, "PostgreSQL": url}, codes, options.queries))
-        show(measure_clients(url, codes, options.seconds))
+        if "look-ups" in options.tables:
+            show(measure_look_ups({"SQLite": file, "PostgreSQL": url}, codes, options.queries))
+        if "clients" in options.tables:
+            show(measure_clients(url, codes, options.seconds))
+        if "copy" not in options.tables:
+            return
         start = time.perf_counter()
         copy_collections(url, folder / "back.db")
         seconds = time.perf_counter() - start

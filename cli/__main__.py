@@ -1,5 +1,5 @@
 """``python -m hashae.cli``."""
 
-from hashae.cli.main import main
+from hashae.cli.main import run
 
-main()
+run()

@@ -72,6 +72,14 @@ def cli(debug: bool) -> None:
     """
 
 
+def run() -> NoReturn:
+    """Be the program: :func:`main`, in a child where a decoder may crash."""
+    from hashae.cli.guard import stand_by
+
+    stand_by()
+    main()
+
+
 def main() -> NoReturn:
     """Run the command line: exit status 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     debug = "--debug" in sys.argv[1:]

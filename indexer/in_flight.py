@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import mmap
 import os
+import signal
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +19,12 @@ from typing import BinaryIO
 
 SLOT = 8192
 """Bytes of a slot: the length of a path, and the path."""
+
+GUARDED = "HASHAE_GUARDED"
+"""Set in the environment where another process waits, and runs the command again if this one is lost."""
+
+ISOLATING = "isolating"
+"""Value of `GUARDED` where that happened too often: every picture is decoded in a process of its own."""
 
 
 class InFlight:
@@ -35,6 +43,7 @@ class InFlight:
         self.suspects = frozenset(self._find(collection))
         self._path = collection.with_name(f"{collection.name}.decoding-{os.getpid()}")
         self._slots: list[int] = []
+        self._since: dict[int, float] = {}
         self._file: BinaryIO | None = None
         with suppress(OSError):  # a folder that cannot be written: indexing will say so
             self._file = self._path.open("w+b")
@@ -54,11 +63,19 @@ class InFlight:
         name = os.fsencode(path)[: SLOT - 4]
         self._map[at + 4 : at + 4 + len(name)] = name
         self._map[at : at + 4] = struct.pack("<I", len(name))
+        self._since[at] = time.monotonic()
         try:
             yield
         finally:
+            del self._since[at]
             self._map[at : at + 4] = bytes(4)
             self._slots.append(at)
+
+    def end_if_hung(self, seconds: float) -> None:
+        """End this program if it has decoded one file for longer than that, and another process is there to go on."""
+        started = min(list(self._since.values()), default=None)
+        if started is not None and time.monotonic() - started > seconds and GUARDED in os.environ:
+            os.kill(os.getpid(), signal.SIGABRT)
 
     def settle(self) -> None:
         """Forget what was suspected: it was looked at."""

@@ -7,10 +7,11 @@ the batches before are safe and the next run goes on after them.
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -28,7 +29,7 @@ from hashae.errors import ImageError, SourceError
 from hashae.images.decode import DecodedImage, decode, large_images_allowed, read_bytes
 from hashae.images.isolated import IsolatedDecoder
 from hashae.images.scan import FoundFile, Problem, scan
-from hashae.indexer.in_flight import InFlight
+from hashae.indexer.in_flight import GUARDED, ISOLATING, InFlight
 from hashae.indexer.ledger import FailedFile, FileState, KnownFile, Ledger, ReadImage, SameFile, Twin
 from hashae.indexer.remote import Outcome, Reader, Wanted, lies_in_the_content
 from hashae.indexer.report import Failure
@@ -62,7 +63,10 @@ SEGMENT_ELSEWHERE = 1 << 20
 """The same, where processes elsewhere read: starting them takes seconds, so it pays to know more files at once."""
 
 SECONDS = 60.0
-"""After which a picture in another process is given up."""
+"""After which a picture in another process is given up, and one in this process where another would go on."""
+
+LOOKED = 2.0
+"""Seconds between two looks whether a decoder hangs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +139,8 @@ class Ingest:
         reader: Reader | None = None,
     ) -> None:
         self._reader = reader
-        self._workers, self._isolate, self._in_flight = workers, isolate, in_flight
+        self._workers, self._in_flight = workers, in_flight
+        self._isolate = isolate or os.environ.get(GUARDED) == ISOLATING
         self._idle: list[IsolatedDecoder] = []
         self._database, self._source = database, source[0]
         self._folder, self._encoder = source[1], encoder[1]
@@ -336,13 +341,18 @@ class Ingest:
                 while handful := list(islice(remaining, HANDFUL)):
                     pending.append(pool.submit(self._read_some, handful))
                     if len(pending) * HANDFUL >= IN_FLIGHT * self._workers:
-                        yield from pending.popleft().result()
+                        yield from self._done_reading(pending.popleft())
                 while pending:
-                    yield from pending.popleft().result()
+                    yield from self._done_reading(pending.popleft())
         finally:
             pool.shutdown(cancel_futures=True)
             while self._idle:
                 self._idle.pop().close()
+
+    def _done_reading(self, future: Future[list[_Done]]) -> list[_Done]:
+        while not wait([future], timeout=LOOKED).done:
+            self._in_flight.end_if_hung(SECONDS)
+        return future.result()
 
     def _read_some(self, jobs: list[_Job]) -> list[_Done]:
         return [self._read(job) for job in jobs]

@@ -149,7 +149,7 @@ def spawn(tmp_path, environment):
     started = []
 
     def start(*arguments, before="", wrapper=(), env=None, **settings):
-        code = f"import sys\n{before}\nfrom hashae.cli.main import main\nmain()"
+        code = f"import sys\n{before}\nfrom hashae.cli.main import run\nrun()"
         child = subprocess.Popen(
             [*wrapper, sys.executable, "-c", code, *map(os.fspath, map(_plain, arguments))],
             **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": tmp_path, **settings},

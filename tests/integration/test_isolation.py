@@ -12,7 +12,7 @@ import pytest
 from hashae.errors import ImageError
 from hashae.images.decode import decode, read_bytes
 from hashae.images.isolated import IsolatedDecoder
-from hashae.indexer.in_flight import InFlight
+from hashae.indexer.in_flight import GUARDED, InFlight
 
 BAD_DECODER = """
 import ctypes, time
@@ -34,6 +34,11 @@ def load(self):
 PpmImagePlugin.PpmImageFile.load = load
 """
 """A decoder of Pillow that does what the last bytes of a file say; put where every Python process loads it."""
+
+IMPATIENT = """
+import hashae.indexer.ingest as ingest
+ingest.SECONDS, ingest.LOOKED = 3.0, 0.2
+"""
 
 
 @pytest.fixture
@@ -78,9 +83,46 @@ def test_a_decoder_that_crashes_costs_its_picture_and_the_run_goes_on(
     assert (again["unchanged"], reasons(again["failed"])) == (12, reasons(told["failed"]))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="commands run in a child on Linux only")
+def test_without_being_asked_a_decoder_that_crashes_costs_its_picture(
+    hashae, photos, tmp_path, encoder_file, bad_decoder
+):
+    db = tmp_path / "photos.db"
+    done = hashae("index", photos, "--encoder", encoder_file, "--db", db, "--json", "--workers", "1", env=bad_decoder)
+    assert done.status == 0, done.err
+    told = json.loads(done.out)
+    assert (told["images"], sorted(reasons(told["failed"]))) == (12, ["5 crash.ppm", "5 exits.ppm"])
+    assert list(tmp_path.glob("photos.db.decoding-*")) == []
+    assert [line for line in done.err.splitlines() if "a decoder crashed" in line] == [
+        f"hashae: a decoder crashed or did not come to an end ({how}); what was being decoded is looked at apart, and "
+        "the run goes on"
+        for how in ("SIGSEGV", "status 3")
+    ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="commands run in a child on Linux only")
+def test_a_decoder_that_hangs_costs_its_picture(hashae, tmp_path, fill, draw, encoder_file, bad_decoder):
+    folder = fill(tmp_path / "photos", range(4))
+    draw(50).save(folder / "2 hangs.ppm")
+    with (folder / "2 hangs.ppm").open("ab") as file:
+        file.write(b"hangs")
+    with (Path(bad_decoder["PYTHONPATH"]) / "sitecustomize.py").open("a") as file:
+        file.write(IMPATIENT)
+    db = tmp_path / "photos.db"
+    done = hashae("index", folder, "--encoder", encoder_file, "--db", db, "--json", env=bad_decoder)
+    assert done.status == 0, done.err
+    told = json.loads(done.out)
+    assert (told["images"], reasons(told["failed"])) == (
+        4,
+        {"2 hangs.ppm": "the decoder did not finish within 3 s"},
+    )
+    assert "(SIGABRT)" in done.err
+
+
 def test_after_a_crash_the_next_run_isolates_what_was_being_decoded(
     hashae, photos, tmp_path, encoder_file, bad_decoder
 ):
+    bad_decoder = {**bad_decoder, GUARDED: "1"}  # as if another process went on
     db = tmp_path / "photos.db"
     options = ("--encoder", encoder_file, "--db", db)
     for name in ("5 crash.ppm", "5 exits.ppm"):
