@@ -123,7 +123,6 @@ class FactBook:
         """
         at = keys(codes)
         order = np.argsort(at)  # in the order of the table
-        rows = zip(values[order].tolist(), at[order].tolist(), ids[order].tolist(), strict=True)
         with self._database.write() as connection:
             if self._generation(connection) != generation:
                 return False
@@ -131,7 +130,10 @@ class FactBook:
             statement = (
                 update(codes_table).where(codes_table.c.encoder == encoder, at_row).values(crowding=bindparam("value"))
             )
-            connection.execute(statement, [{"value": value, "at": key, "row": id_} for value, key, id_ in rows])
+            for start in range(0, len(order), CHUNK):  # rows of a million images at once would take half a gigabyte
+                some = order[start : start + CHUNK]
+                rows = zip(values[some].tolist(), at[some].tolist(), ids[some].tolist(), strict=True)
+                connection.execute(statement, [{"value": value, "at": key, "row": id_} for value, key, id_ in rows])
             mine = encoders.c.id == encoder
             connection.execute(update(encoders).where(mine).values(crowding_generation=generation))
         return True
