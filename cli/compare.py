@@ -63,7 +63,8 @@ MOST_JOBS = 8
 @click.option(
     "--jobs",
     type=click.IntRange(1, 64),
-    help="Variants trained at once, each in a process of its own.  [default: one per core, at most 8; 1 with --budget]",
+    help="Variants trained at once, each in a process of its own; times are then those of a busy machine.  "
+    "[default: one per core, at most 8; 1 with --budget]",
 )
 @workers_option
 @json_option
