@@ -26,6 +26,7 @@ from hashae.errors import ConfigError, EncoderFileError
 from hashae.images.canonical import CanonicalForm
 from hashae.images.decode import decode, large_images_allowed, read_bytes
 from hashae.images.detail import detail
+from hashae.session import open_session, run
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -147,8 +148,9 @@ class Encoder:
         self, data: bytes, decoder: bytes | None = None, *, threads: int | None = None, origin: str = "encoder"
     ) -> None:
         self._data, self._decoder_data, self._threads = data, decoder, threads or os.cpu_count() or 1
+        self._origin = origin
         # Threads that share an image wait for each other at every layer: a tenth of the work is lost.
-        self._session = _open_session(data, 1, origin)
+        self._session = open_session(data, 1, origin)
         text = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         if text is None:
             raise EncoderFileError(
@@ -257,7 +259,7 @@ class Encoder:
         logits = np.empty((len(images), self.bits), np.float32)
 
         def work(part: slice) -> None:
-            logits[part] = self._session.run(None, {"images": images[part]})[0]
+            logits[part] = run(self._session, self._origin, images=images[part])
 
         self._in_parts(work, len(images))
         return logits
@@ -273,8 +275,7 @@ class Encoder:
             list(pool.map(work, parts))
 
     def _run(self, levels: NDArray[np.float32]) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = self._session.run(None, {"images": self.form.normalise(levels)})[0]
-        return logits
+        return run(self._session, self._origin, images=self.form.normalise(levels))
 
     def encode(self, images: Sequence[str | Path] | NDArray[np.uint8], *, workers: int = 2) -> Codes:
         """Return the codes of image files or of decoded images.
@@ -353,7 +354,7 @@ class Encoder:
         if self._decoder_data is None:
             raise EncoderFileError(f"encoder {self.name!r} has no decoder; keep the .decoder.onnx file beside it")
         if self._decoder is None:
-            session = _open_session(self._decoder_data, self._threads, f"decoder of {self.name}")
+            session = open_session(self._decoder_data, self._threads, f"decoder of {self.name}")
             shapes = [session.get_inputs()[0].shape[1:], session.get_outputs()[0].shape[1:]]
             if shapes != [[self.bits], list(self.form.shape)]:
                 raise EncoderFileError(
@@ -361,8 +362,7 @@ class Encoder:
                     f"images {self.form.shape}; keep the two files of one training together"
                 )
             self._decoder = session
-        images: NDArray[np.float32] = self._decoder.run(None, {"codes": shares})[0]
-        return images
+        return run(self._decoder, f"decoder of {self.name}", codes=shares)
 
 
 def decoder_file(path: Path) -> Path:
@@ -392,30 +392,3 @@ def _read(path: Path) -> bytes:
         raise EncoderFileError(f"{path} does not exist; expected an encoder file (.onnx) that train wrote") from error
     except OSError as error:
         raise EncoderFileError(f"{path} cannot be read ({error.strerror or error})") from error
-
-
-def _open_session(data: bytes, threads: int | None, origin: str) -> onnxruntime.InferenceSession:
-    # A tensor kept in another file has an entry with this key; no file of ours contains the word.
-    if b"location" in data:
-        raise EncoderFileError(f"{origin} refers to other files (external data); expected a file complete in itself")
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what matters is raised
-    # Threads that spin between calls would take the cores from the decoding threads.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        session = onnxruntime.InferenceSession(data, options, providers=_providers(onnxruntime))
-    except Exception as error:  # ONNX Runtime raises its own, undocumented classes
-        raise EncoderFileError(f"{origin} is not an ONNX model ({str(error).splitlines()[0][:100]})") from error
-    if len(session.get_inputs()) != 1 or len(session.get_outputs()) != 1:
-        raise EncoderFileError(f"{origin} has more than one input or output; expected a file that train wrote")
-    return session
-
-
-def _providers(runtime: Any) -> list[str]:
-    """Return CUDA before the CPU where the installed ONNX Runtime has it."""
-    available = runtime.get_available_providers()
-    return [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in available]
