@@ -109,7 +109,7 @@ class FlatScan:
 
     def _nearest_numpy(self, queries: Codes, k: int) -> Hits:
         n, best, columns = len(self._codes), [], self.columns()
-        for words in words_of(queries):
+        for words in as_rows(queries):  # in the form of the columns
             near = [distances_between(words[None], columns[:, at : at + BLOCK])[0] for at in range(0, n, BLOCK)]
             distances = np.concatenate(near)
             # of the codes at the cut-off only the first are needed, and rows are in order
