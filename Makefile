@@ -48,9 +48,10 @@ demo: .venv/demo.stamp
 	@BIN=$(BIN) sh benchmarks/demo.sh
 
 # -P keeps the folders indexer/, db/ and cli/ of this checkout off the import path: tests see what a user sees.
-# Two processes of tests, each file in one of them; WORKERS=0 runs all in one, for a debugger.
+# Two processes of tests, each file in one of them, in the order of their names: files with few tests take longest.
+# WORKERS=0 runs all in one, for a debugger.
 test: .venv/dev.stamp
-	$(BIN)/python -P -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -P -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # The short forms are part of `make test`; the long ones take some minutes.
 test-faults: .venv/dev.stamp

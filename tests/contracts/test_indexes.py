@@ -20,7 +20,7 @@ from hashae.indexer.gpu import has_gpu
 from hashae.indexer.index import NEAREST_METHODS, WITHIN_METHODS, HashIndex
 from hashae.indexer.planner import plan_nearest, plan_within
 
-BITS = (8, 16, 64, 72, 128, 256)
+BITS = (8, 24, 64, 72, 128, 256)
 NUMBA = pytest.mark.skipif(not has_numba(), reason="numba, the extra 'fast', is not installed")
 ENGINES = [pytest.param(False, id="numpy"), pytest.param(True, id="numba", marks=NUMBA)]
 EVERY_NEAREST = [
