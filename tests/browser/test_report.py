@@ -26,7 +26,9 @@ def report(page_of, pictures, tmp_path, screen):
 
 
 def shown(page):
-    return [one.get_attribute("aria-label") for one in page.all("#groups article")]
+    """Return the labels of the groups at one moment: the page may be put together anew at any time."""
+    script = "return [...document.querySelectorAll('#groups article')].map((one) => one.getAttribute('aria-label'))"
+    return page.browser.execute_script(script)
 
 
 def test_groups_are_filtered_sorted_and_walked_by_key(report, shoot):
@@ -40,12 +42,16 @@ def test_groups_are_filtered_sorted_and_walked_by_key(report, shoot):
     report.wait(lambda: len(shown(report)) == 1)
     report.set("#text", "onerror")  # the name of a file, which is only a name
     report.wait(lambda: len(shown(report)) == 1 and "<img src=x" in report.at("#groups article").text)
-    assert "\\u202e" in report.at("#groups article").text
+    assert report.wait(lambda: "\\u202e" in report.at("#groups article").text)
     report.set("#text", "")
     report.choose("#sort", "far")
     report.wait(lambda: shown(report)[0] != "Group 1")
-    report.press("j")
-    assert report.browser.switch_to.active_element.tag_name == "article"
+
+    def walked():  # the text that was cleared may put the page together once more, after the key
+        report.press("j")
+        return report.browser.switch_to.active_element.tag_name == "article"
+
+    assert report.wait(walked)
     assert report.browser.title.startswith("Duplicate images")
 
 
