@@ -122,13 +122,15 @@ def _arrays(path: Path, images: int, queries: int, seed: int) -> ComparisonData:
     try:
         with np.load(path, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         if "allow_pickle" in str(error) and zipfile.is_zipfile(path):
             raise ConfigError(
                 f"{path} holds lists of arrays, as images of different sizes make; expected one array, "
                 "uint8 (n, side, side[, 3])"
             ) from error
-        raise SourceError(f"{path} cannot be read as arrays ({error})") from error
+        # numpy takes any other file for a pickle, and says how to load that unsafely.
+        reason = str(error) if zipfile.is_zipfile(path) or isinstance(error, OSError) else "it is no .npz file"
+        raise SourceError(f"{path} cannot be read as arrays ({reason})") from error
     if "x_train" in found and "x_test" in found:
         rng = np.random.default_rng(seed)
         parts = []

@@ -200,9 +200,11 @@ def test_what_is_no_data_at_all(tmp_path):
         SourceError, "nowhere cannot be compared on; expected a folder, an .npz file with images, or digits"
     ):
         load_data("nowhere")
-    (tmp_path / "text.npz").write_text("not arrays")
-    with pytest.raises(SourceError, match=r"text\.npz cannot be read as arrays \("):
-        load_data(tmp_path / "text.npz")
+    for number, text in enumerate(("not arrays", "")):
+        path = tmp_path / f"text{number}.npz"
+        path.write_text(text)
+        with raises_sentence(SourceError, f"{path} cannot be read as arrays (it is no .npz file)"):
+            load_data(path)
 
 
 # Variants
