@@ -244,7 +244,7 @@ def area_resize(thumbs: NDArray[np.uint8], size: int, boxes: NDArray[np.int64] |
     side = thumbs.shape[-1]
     whole = np.array([[0, side, 0, side]])
     if side == 2 * size:  # the usual case; sums of four are exact, so the mean is the same as by matrices
-        pairs = np.add(thumbs[..., ::2, :], thumbs[..., 1::2, :], dtype=np.uint16)
+        pairs = np.add(thumbs[..., ::2, :], thumbs[..., 1::2, :], dtype=np.uint16, order="C")
         both = pairs.view(np.uint32)  # two neighbours in one number: adding its halves reads memory in order
         resized = ((both & 0xFFFF) + (both >> 16)).astype(np.float32)
         resized *= np.float32(0.25)

@@ -299,3 +299,9 @@ def test_sizes_out_of_range(size, thumb):
 def test_channels_out_of_range():
     with raises_sentence("canonical form has 4 channels; expected 1 or 3"):
         CanonicalForm(channels=4)
+
+
+@pytest.mark.parametrize("turned", [lambda t: t.swapaxes(2, 3), np.asfortranarray, lambda t: t[:, :, ::-1, ::-1]])
+def test_the_order_in_memory_makes_no_difference(turned):
+    thumbs = turned(np.random.default_rng(0).integers(0, 256, (3, 1, 32, 32), dtype=np.uint8))
+    assert np.array_equal(area_resize(thumbs, 16), area_resize(np.ascontiguousarray(thumbs), 16))
