@@ -30,7 +30,7 @@ from hashae.place import Place
 @click.option(
     "--isolate",
     is_flag=True,
-    help="Decode in processes of their own: a decoder that crashes or hangs costs one picture.",
+    help="Decode everything in processes that may be lost. On Linux what made a decoder crash or hang is anyway.",
 )
 @workers_option
 @ray_option
