@@ -153,6 +153,7 @@ def brute_force(radius: int) -> Find:
 METHODS: dict[str, Callable[[int], Find]] = {
     OWN: hashae("compiled", 2),
     "hashae, numba, 1 thread": hashae("compiled", 1),
+    "hashae, numpy, 2 threads": hashae("numpy", 2),
     "hashae, numpy": hashae("numpy", 1),
     "hashae, groups as objects": hashae_groups,
     "DuckDB, same blocks": duckdb_blocks,

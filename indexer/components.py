@@ -14,6 +14,8 @@ from hashae.errors import UnknownName
 from hashae.indexer.approximate import Recall
 from hashae.indexer.block_tables import LONG, Table, permute
 from hashae.indexer.compiled import loops
+from hashae.indexer.forest import flatten, unite
+from hashae.indexer.numpy_join import NumpyJoiner
 from hashae.indexer.pair_plan import JoinPlan, plan_join
 from hashae.indexer.pairs import BUDGET, DEEPEST, SKIPPED, near_pairs, padded_columns
 from hashae.indexer.pivots import pivot_lists, sampled_recall
@@ -49,7 +51,7 @@ def connected(
     rule
         When two of them match.
     threads
-        Of the compiled loops and of FAISS. The answer does not depend on them.
+        At most. The answer does not depend on them.
     engine
         See :func:`hashae.indexer.pair_plan.plan_join`.
     method
@@ -78,6 +80,8 @@ def connected(
     if affordable or plan.blocks is not None:
         if compiled:
             return Joiner(words, width, rule, limit, plan, threads, on_step).run().astype(np.int64)
+        if plan.blocks is not None:
+            return NumpyJoiner(words, width, rule, limit, plan, threads, on_step).run()
         return _unite_pairs(codes, rule, [None], limit, engine, threads, on_step)
     if compiled:
         words, _ = padded_columns(words, 1)
@@ -102,37 +106,14 @@ def _unite_pairs(
     parent, own = np.arange(len(codes)), rule.margins.any()  # without margins, all within the limit are linked
     for rows in lists:
         part = codes if rows is None else codes[rows]
-        # Joining what is joined already costs less than telling whether a pair has come before.
-        found = near_pairs(part, limit, engine=engine, threads=threads, repeats=True, on_step=on_step)
-        for a, b, distance in found:
+        for a, b, distance in near_pairs(part, limit, engine=engine, threads=threads, on_step=on_step):
             left, right = (a, b) if rows is None else (rows[a], rows[b])
             if own:
                 linked = rule.linked(left, right, distance)
                 left, right = left[linked], right[linked]
             unite(parent, left, right)
-    return roots(parent, np.arange(len(codes)))
-
-
-def roots(parent: NDArray[np.int64], nodes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Follow parents to the top, halving the paths on the way."""
-    while True:
-        above = parent[nodes]
-        if np.array_equal(above, nodes):
-            return nodes
-        parent[nodes] = parent[above]
-        nodes = parent[nodes]
-
-
-def unite(parent: NDArray[np.int64], a: NDArray[np.int64], b: NDArray[np.int64]) -> None:
-    """Join the sets of each pair; a root is always the smallest node of its set, whatever the order of pairs."""
-    a, b = parent[a], parent[b]
-    apart = a != b  # most pairs of a dense cluster are joined already, and known by one look
-    a, b = a[apart], b[apart]
-    while len(a):
-        a, b = roots(parent, a), roots(parent, b)
-        apart = a != b
-        a, b = np.minimum(a, b)[apart], np.maximum(a, b)[apart]
-        np.minimum.at(parent, b, a)
+    flatten(parent)
+    return parent
 
 
 def by_margin(

@@ -35,7 +35,6 @@ def near_pairs(
     border: int = 0,
     engine: str = "auto",
     threads: int = 1,
-    repeats: bool = False,
     on_step: Report | None = None,
 ) -> Iterator[Pairs]:
     """Yield all pairs of rows at most `limit` bits apart, each once, in bounded blocks.
@@ -52,8 +51,6 @@ def near_pairs(
         See :func:`hashae.indexer.pair_plan.plan_join`.
     threads
         Where FAISS compares everything; the other ways use one.
-    repeats
-        A pair may come more than once: numpy then saves telling whether it has come before.
     on_step
         Told how far the search is.
 
@@ -66,7 +63,7 @@ def near_pairs(
     words = as_rows(codes)
     plan = plan_join(words, codes.shape[1], limit, border=border, engine=engine)
     if plan.engine != "faiss":
-        yield from _pairs_of(words, codes.shape[1], limit, plan, border, 0, on_step, repeats=repeats)
+        yield from _pairs_of(words, codes.shape[1], limit, plan, border, 0, on_step)
     elif border:
         yield from _faiss_across(codes, limit, border, threads, on_step)
     else:
@@ -81,12 +78,10 @@ def _pairs_of(
     border: int,
     depth: int,
     on_step: Report | None = None,
-    *,
-    repeats: bool = False,
 ) -> Iterator[Pairs]:
     compiled = loops("pair_kernels") if plan.engine == "compiled" else None
     if plan.blocks is None:
-        yield from (_scan_compiled if compiled else _scan)(words, limit, border, on_step)
+        yield from (_scan_compiled if compiled else scan_pairs)(words, limit, border, on_step)
         return
     order = plan.blocks.order
     seen = words if order is None else permute(words, order)
@@ -100,11 +95,11 @@ def _pairs_of(
             yield from _runs_compiled(compiled, values, seen, limit, border, plan.blocks, table, masks, long)
         else:
             found = _runs(values, seen, limit, border, plan.blocks, table, long)
-            yield from found if repeats else _first_only(found, seen, masks, table)
+            yield from _first_only(found, seen, masks, table)
         for start, end in long:
             rows = np.sort(values[start:end] & np.uint64((1 << plan.blocks.row_bits) - 1)).astype(np.int64)
             found = _pairs_inside(words[rows], width, limit, plan.engine, rows, border, depth)
-            yield from found if repeats else _first_only(found, seen, masks, table)
+            yield from _first_only(found, seen, masks, table)
         if on_step:
             on_step(number, len(plan.blocks.tables))
 
@@ -128,7 +123,7 @@ def _runs(
 ) -> Iterator[Pairs]:
     """Yield the pairs of one sorted table; put runs that are too long into `long`."""
     long += long_runs(values, table.key_bits)
-    for left, right in _gathered(run_pairs(values, table.key_bits, plan.row_bits, limit, long)):
+    for left, right in gathered(run_pairs(values, table.key_bits, plan.row_bits, limit, long)):
         distance = np.bitwise_count(words[left] ^ words[right]).sum(axis=1, dtype=np.int32)
         near = distance <= limit
         if border:
@@ -137,7 +132,7 @@ def _runs(
         yield np.minimum(a, b), np.maximum(a, b), distance[near]
 
 
-def _gathered(
+def gathered(
     pairs: Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]],
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Put small arrays of pairs together: what follows costs as much for ten as for a thousand."""
@@ -186,7 +181,7 @@ def _runs_compiled(
             yield a[:found].copy(), b[:found].copy(), distance[:found].copy()
 
 
-def _scan(words: Words, limit: int, border: int, on_step: Report | None) -> Iterator[Pairs]:
+def scan_pairs(words: Words, limit: int, border: int = 0, on_step: Report | None = None) -> Iterator[Pairs]:
     """Yield the pairs by comparing everything, in numpy."""
     columns, height = np.ascontiguousarray(words.T), 32
     last = border or len(words)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hashae.errors import ConfigError, UnknownName
-from hashae.indexer import block_tables, components, pair_plan, pairs, pivots
+from hashae.indexer import block_tables, components, numpy_join, pair_plan, pairs, pivots
 from hashae.indexer import compiled as compiled_module
 from hashae.indexer import nearest as nearest_module
 from hashae.indexer.approximate import Recall
@@ -82,6 +82,8 @@ def forced(request, monkeypatch):
             (components, "BUDGET", 50),
             (components, "DEEPEST", 1),
             (components, "THREADS_FROM", 0),
+            (numpy_join, "DEEPEST", 1),
+            (numpy_join, "LAID_OUT_FROM", 0),
             (pairs, "BLOCK", 20),
             (nearest_module, "RESULTS", 20),
             (nearest_module, "THREADS_FROM", 0),
@@ -118,6 +120,32 @@ def test_components_equal_the_table(kind, threads, engine):
             linked = apart <= radius + (rule.margins[:, None] + rule.margins) / 2
             found = connected(codes, rule, threads=threads, engine=engine)
             assert np.array_equal(found, components_of(linked))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_laying_rows_out_changes_no_answer(threads, monkeypatch):
+    rng = np.random.default_rng(threads)
+    monkeypatch.setattr(pair_plan, "COSTS", dict.fromkeys(COSTS, FREE))
+    centres = rng.integers(0, 256, (100, 8), dtype=np.uint8)
+    codes = centres[rng.integers(0, 100, 2000)] ^ np.packbits(rng.random((2000, 64)) < 0.05, axis=1)
+    for margins in (np.zeros(2000), np.resize([0, 0, 2.0], 2000)):
+        rule = MatchRule(3, margins)
+        expected = components_of(table(codes) <= 3 + (margins[:, None] + margins) / 2)
+        for rows in (0, 1 << 40):
+            monkeypatch.setattr(numpy_join, "LAID_OUT_FROM", rows)
+            assert np.array_equal(connected(codes, rule, engine="numpy", threads=threads), expected)
+    assert 100 < len(np.unique(expected)) < 2000
+
+
+def test_long_runs_are_found_wherever_they_lie():
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        counts = rng.choice([1, 5, block_tables.LONG - 1, block_tables.LONG, block_tables.LONG + 1, 9000], 12)
+        keys = np.sort(rng.choice(1 << 8, 12, replace=False)).astype(np.uint64)
+        values = np.repeat(keys, counts) << np.uint64(56) | rng.integers(0, 1 << 56, counts.sum(), dtype=np.uint64)
+        ends = np.cumsum(counts)
+        expected = [(end - count, end) for end, count in zip(ends, counts, strict=True) if count > block_tables.LONG]
+        assert block_tables.long_runs(np.sort(values), 8) == expected
 
 
 @pytest.mark.usefixtures("forced")
