@@ -13,15 +13,13 @@ from hashae.codes import Codes, keys
 from hashae.db import Database
 from hashae.db.schema import codes as codes_table
 from hashae.db.schema import collections, encoders, images
+from hashae.indexer.lookups import look_up_many
 
 CHUNK = 5000
-FACTS = select(codes_table.c.image, codes_table.c.confidence, codes_table.c.detail).where(
-    # "+ 0" keeps SQLite from reading all codes of the encoder: it is to look the images up.
-    codes_table.c.encoder + 0 == bindparam("encoder"),
-    codes_table.c.image.in_(bindparam("ids", expanding=True)),
-)
-"""Made once: building a statement takes longer than looking up 24 images."""
-"""Ids in one IN list; SQLite takes 32,766 parameters."""
+"""Rows that are updated with one statement."""
+
+FACTS = "SELECT image, confidence, detail FROM codes WHERE encoder + 0 = ? AND image IN ({})"
+"""``+ 0`` keeps a database from reading all codes of the encoder: it is to look the images up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +54,11 @@ class FactBook:
 
     def of(self, encoder: int, ids: Iterable[int]) -> dict[int, Fact]:
         """Return what is known of the codes of these images, by image id."""
-        listed = sorted(ids)
-        found: dict[int, Fact] = {}
-        with self._database.read() as connection:
-            for start in range(0, len(listed), CHUNK):
-                asked = {"encoder": encoder, "ids": listed[start : start + CHUNK]}
-                for id_, confidence, detail in connection.execute(FACTS, asked):
-                    found[id_] = Fact(confidence, detail)
-        return found
+        return {
+            id_: Fact(confidence, detail)
+            for part in look_up_many(self._database, FACTS, (encoder,), sorted(ids))
+            for id_, confidence, detail in part
+        }
 
     def featureless(self, encoder: int, below: float) -> NDArray[np.int64]:
         """Return the ids of present images with less detail than that, in grey levels: ``int64 (n,)``, ascending."""

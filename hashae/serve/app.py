@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from time import perf_counter
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -18,7 +17,7 @@ from hashae.errors import CollectionError, HashaeError, ImageError, UnknownName
 from hashae.serve import api, api_changes, assets, pages, server
 from hashae.serve.desk import Desk
 from hashae.serve.guard import Guard
-from hashae.serve.metrics import Metrics
+from hashae.serve.metrics import Measured, Metrics
 from hashae.serve.settings import ServeSettings
 from hashae.serve.text import AsciiJson, shown
 
@@ -58,17 +57,6 @@ def create_app(settings: ServeSettings) -> FastAPI:
     app = _empty(lifespan=lifespan)
     app.state.desks = list(desks.values())
 
-    @app.middleware("http")
-    async def measure(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
-        start, status = perf_counter(), 500
-        try:
-            response = await call(request)
-            status = response.status_code
-        finally:
-            route = getattr(request.scope.get("route"), "path", "other")
-            metrics.count(request.method, route, status, perf_counter() - start)
-        return response
-
     bases = {name: "" if len(desks) == 1 else f"/c/{name}" for name in desks}
     app.include_router(server.make_router(desks, bases, metrics))
     app.include_router(assets.make_router())
@@ -81,6 +69,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
             _add_collection(part, desk, base=bases[name], bases=bases)
             app.mount(bases[name], part)
     pages.load_templates()
+    app.add_middleware(Measured, metrics=metrics)
     app.add_middleware(Guard, settings=settings)
     return app
 
