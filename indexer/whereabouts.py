@@ -17,7 +17,8 @@ from hashae.db import Database, inserted_id
 from hashae.db.schema import codes, images, sources
 
 _CODED = (
-    "SELECT 1 FROM images JOIN codes ON codes.image = images.id AND codes.encoder = ? "
+    # "+ 0" keeps SQLite from reading all codes of the encoder: it is to look the content up, then the image.
+    "SELECT 1 FROM images JOIN codes ON codes.image = images.id AND codes.encoder + 0 = ? "
     "WHERE images.content = ? AND codes.detail IS NOT NULL LIMIT 1"
 )
 
