@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hashae.db.database import Database
 from hashae.db.locks import CLAIMING
-from hashae.db.schema import APPLICATION_ID
+from hashae.db.marks import APPLICATION_ID
 
 if TYPE_CHECKING:
     import psycopg

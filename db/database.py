@@ -11,11 +11,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, insert
-
+from hashae.db import sql
+from hashae.errors import CollectionError
 from hashae.place import Place
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine, Table
 
 T = TypeVar("T")
 
@@ -31,7 +34,7 @@ class Database(ABC):
         Where files go that belong to it and to this machine (a kept index, notes of what is decoded): their names begin
         with this path.
     engine
-        SQLAlchemy's.
+        SQLAlchemy's; made when it is first used, for look-ups do without.
     is_server
         True if other machines may write to it as well.
     """
@@ -81,6 +84,21 @@ class Database(ABC):
             If the database is locked or damaged, or cannot be reached.
         """
 
+    def row(self, statement: str, values: Sequence[Any]) -> Any:
+        """Look one row up that every collection has.
+
+        Raises
+        ------
+        CollectionError
+            If it is not there, or as of :meth:`look_up`.
+        """
+        rows = self.look_up(statement, values)
+        if not rows:
+            raise CollectionError(
+                f"{self.path} is damaged (a row is missing); restore a copy, or index the pictures into a new file"
+            )
+        return rows[0]
+
     @abstractmethod
     def stream(
         self, connection: Connection, statement: str, values: Sequence[Any], size: int
@@ -119,7 +137,7 @@ class Database(ABC):
     def insert_many(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows, all with the same columns."""
         if rows:
-            connection.execute(insert(table), rows)
+            connection.execute(sql.insert(table), rows)
 
     def count_on(self, connection: Connection) -> None:  # noqa: B027  nothing to do in a file
         """Give new rows numbers after the largest number there is, where rows were inserted with their numbers."""

@@ -9,7 +9,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
 
-from hashae.db.schema import APPLICATION_ID
+from hashae.db.marks import APPLICATION_ID
 
 
 def _config() -> Config:

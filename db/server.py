@@ -22,7 +22,8 @@ from sqlalchemy.exc import DBAPIError
 
 from hashae.db.database import Database
 from hashae.db.locks import ACTING, WRITING
-from hashae.db.schema import APPLICATION_ID, SCHEMA_REVISION, metadata, tell_postgresql
+from hashae.db.marks import APPLICATION_ID, SCHEMA_REVISION
+from hashae.db.schema import metadata, tell_postgresql
 from hashae.db.server_errors import is_lost, is_starting, translate
 from hashae.db.spelling import for_look_up
 from hashae.errors import CollectionError, ConnectionLost, MissingDependency

@@ -7,17 +7,19 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, Connection, CursorResult, Engine, PoolProxiedConnection, Table, create_engine, event
-from sqlalchemy.exc import DBAPIError, NoResultFound
-
+from hashae.db import sql
 from hashae.db.database import Database
 from hashae.db.holder import holder
-from hashae.db.schema import APPLICATION_ID, SCHEMA_REVISION
+from hashae.db.marks import APPLICATION_ID, SCHEMA_REVISION
 from hashae.errors import CollectionError
 from hashae.place import ServerUrl, place_of
+
+if TYPE_CHECKING:  # loading SQLAlchemy takes longer than a look-up from a cold start
+    from sqlalchemy import Connection, CursorResult, Engine, Table
 
 BUSY_SECONDS = 30
 """How long a writer waits for another one."""
@@ -40,17 +42,21 @@ class FileDatabase(Database):
     ----------
     path
         Of the file.
-    engine
-        SQLAlchemy engine on it; :func:`open_database` makes it.
     """
 
     is_server = False
 
-    def __init__(self, path: Path, engine: Engine) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = self.beside = self._file = path
-        self.engine = engine
-        self._held: PoolProxiedConnection | None = None
+        self._held: sqlite3.Connection | None = None
         self._execute: Callable[[str, Sequence[Any]], sqlite3.Cursor] = self._hold_and_execute
+
+    @cached_property
+    def engine(self) -> Engine:  # type: ignore[override]
+        """SQLAlchemy's engine; made when it is first used, for look-ups do without."""
+        from sqlalchemy import URL
+
+        return sql.create_engine(URL.create("sqlite", database=str(self._file)), creator=lambda: _connect(self._file))
 
     @contextmanager
     def write(self, *, durable: bool = False) -> Iterator[Connection]:
@@ -90,11 +96,9 @@ class FileDatabase(Database):
 
     def _hold_and_execute(self, statement: str, values: Sequence[Any]) -> sqlite3.Cursor:
         """Open the connection that is kept, and run the first statement on it."""
-        self._held = self.engine.raw_connection()
-        connection = self._held.driver_connection
-        assert isinstance(connection, sqlite3.Connection)
-        connection.execute(f"PRAGMA mmap_size = {MAPPED}")
-        self._execute = connection.execute  # found once: to go through the pool's wrappers takes as long as a seek
+        self._held = _connect(self._file)
+        self._held.execute(f"PRAGMA mmap_size = {MAPPED}")
+        self._execute = self._held.execute
         return self._execute(statement, values)
 
     def stream(
@@ -183,10 +187,13 @@ class FileDatabase(Database):
         if self._held is not None:
             self._held.close()
             self._held, self._execute = None, self._hold_and_execute
-        self.engine.dispose()
+        if "engine" in self.__dict__:
+            self.engine.dispose()
 
     def _take_turn(self, connection: Connection) -> None:
         """Begin to write; whoever has to wait longer than a moment is told for whom."""
+        from sqlalchemy.exc import DBAPIError
+
         moment = min(TOLD_SECONDS, BUSY_SECONDS)
         connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(moment * 1000)}")
         try:
@@ -205,6 +212,8 @@ class FileDatabase(Database):
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
+        from sqlalchemy.exc import DBAPIError, NoResultFound
+
         try:
             yield
         except DBAPIError as error:
@@ -274,12 +283,9 @@ def open_database(path: str | Path | ServerUrl, *, create: bool = True) -> Datab
         return open_server(place, create=create)
     path = check_collection_file(place, create=create)
     new = not path.exists() or path.stat().st_size == 0
-    database = FileDatabase(path, _engine(path))
+    database = FileDatabase(path)
     try:
         _upgrade(database, new=new)
-    except DBAPIError as error:
-        database.close()
-        raise translate(path, error.orig or error) from error
     except BaseException:
         database.close()
         raise
@@ -323,48 +329,37 @@ def _check_header(path: Path) -> None:
         raise CollectionError(f"{path} is not a collection (no SQLite file); give another file with --db")
 
 
-def _engine(path: Path) -> Engine:
-    engine = create_engine(
-        URL.create("sqlite", database=str(path)),
-        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
-    )
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _record: Any) -> None:
-        # Transactions are begun by hand: the sqlite3 module would begin them late and commit them early.
-        connection.isolation_level = None
-        pragmas = ("foreign_keys = ON", "synchronous = NORMAL", "cache_size = -65536", "temp_store = MEMORY")
-        # The log goes into the file every 64 MiB instead of every 4: a batch should not wait for the disk.
-        for pragma in (*pragmas, "wal_autocheckpoint = 16384"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    return engine
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open a connection, and set it up."""
+    # Transactions are begun by hand: the sqlite3 module would begin them late and commit them early.
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
+    pragmas = ("foreign_keys = ON", "synchronous = NORMAL", "cache_size = -65536", "temp_store = MEMORY")
+    # The log goes into the file every 64 MiB instead of every 4: a batch should not wait for the disk.
+    for pragma in (*pragmas, "wal_autocheckpoint = 16384"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
 
 
 def _upgrade(database: FileDatabase, *, new: bool) -> None:
-    path = database.beside
-    with database.engine.connect() as connection:
-        found = connection.exec_driver_sql("PRAGMA application_id").scalar_one()
-        if not new and found != APPLICATION_ID:
-            tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
-            if tables:
-                raise CollectionError(f"{path} is a database of another program; give another file with --db")
-        revision = None
-        if (
-            not new
-            and connection.exec_driver_sql(
-                "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'"
-            ).scalar_one()
-        ):
-            revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-        if revision == SCHEMA_REVISION:
-            return
+    path, revision = database.beside, None
+    ((found,),) = database.look_up("PRAGMA application_id", ())
+    if not new:
+        names = {name for (name,) in database.look_up("SELECT name FROM sqlite_master", ())}
+        if found != APPLICATION_ID and names:
+            raise CollectionError(f"{path} is a database of another program; give another file with --db")
+        if "alembic_version" in names:
+            revision = next((row[0] for row in database.look_up("SELECT version_num FROM alembic_version", ())), None)
+    if revision == SCHEMA_REVISION:
+        return
+    from sqlalchemy.exc import DBAPIError
+
     from hashae.db.migrate import known_revisions, upgrade
 
     if revision is not None and revision not in known_revisions():
         raise CollectionError(
             f"{path} was written by a newer hashae (schema {revision}; this one knows {SCHEMA_REVISION}); update hashae"
         )
+    database.close()  # the journal's mode changes only while no other connection is open
     try:
         with database.engine.connect() as connection:
             # Write-ahead log: readers and one writer do not wait for each other, and kill -9 loses at most one batch.
@@ -376,4 +371,4 @@ def _upgrade(database: FileDatabase, *, new: bool) -> None:
                 f"{path} was written by an older hashae (schema {revision}; this one needs {SCHEMA_REVISION}) and is "
                 f"read-only; allow writing once, so that it can be brought up to date, or copy it and give --db COPY"
             ) from error
-        raise
+        raise translate(path, error.orig or error) from error

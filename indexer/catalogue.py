@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import bindparam, func, insert, select, text, update
 
 from hashae.codes import Codes
-from hashae.db import Database, inserted_id
-from hashae.db.schema import UNFINISHED, collections, failures, images, sources
+from hashae.db import Database, inserted_id, sql
+from hashae.db.marks import UNFINISHED
 from hashae.errors import CollectionError
 from hashae.indexer.image_row import ImageRow
 from hashae.indexer.lookups import find_code, find_codes, look_up_many
@@ -40,17 +39,20 @@ def collection_id(database: Database, name: str, when: str) -> int:
     CollectionError
         If it is being copied from elsewhere, and not all of it is there.
     """
-    query = select(collections.c.id).where(collections.c.name == name)
-    with database.read() as connection:
-        found = connection.execute(query).scalar()
-    if found is not None:
-        return int(found)
+    rows = database.look_up("SELECT id FROM collections WHERE name = ?", (name,))
+    if rows:
+        return int(rows[0][0])
+    query = sql.select(sql.collections.c.id).where(sql.collections.c.name == name)
     with database.write() as connection:
-        if connection.execute(select(collections.c.id).where(collections.c.name.startswith(UNFINISHED))).first():
+        if connection.execute(
+            sql.select(sql.collections.c.id).where(sql.collections.c.name.startswith(UNFINISHED))
+        ).first():
             raise CollectionError(f"{database.path} holds an unfinished copy; run the same again: hashae copy FROM TO")
         found = connection.execute(query).scalar()
         if found is None:
-            found = inserted_id(connection.execute(insert(collections).values(name=name, created=when, generation=0)))
+            found = inserted_id(
+                connection.execute(sql.insert(sql.collections).values(name=name, created=when, generation=0))
+            )
     return int(found)
 
 
@@ -70,22 +72,15 @@ class Catalogue:
 
     def generation(self) -> int:
         """Return the number that grows with every change; caches carry the one they were made at."""
-        rows = self._database.look_up("SELECT generation FROM collections WHERE id = ?", (self._collection,))
-        if not rows:  # asked once more, where a row that is missing is told as damage
-            with self._database.read() as connection:
-                mine = collections.c.id == self._collection
-                return int(connection.execute(select(collections.c.generation).where(mine)).scalar_one())
-        return int(rows[0][0])
+        return int(self._database.row("SELECT generation FROM collections WHERE id = ?", (self._collection,))[0])
 
     def count(self) -> int:
         """Return the number of present images."""
         query = (
-            select(func.count())
-            .select_from(images.join(sources))
-            .where(sources.c.collection == self._collection, images.c.missing.is_(False))
+            "SELECT count(*) FROM images JOIN sources ON sources.id = images.source "
+            "WHERE sources.collection = ? AND NOT images.missing"
         )
-        with self._database.read() as connection:
-            return int(connection.execute(query).scalar_one())
+        return int(self._database.look_up(query, (self._collection,))[0][0])
 
     def exact(self, encoder: int, code: Codes) -> list[Match]:
         """Look one code ``(1, bytes)`` up in the hash table: one descent, no index in memory."""
@@ -109,7 +104,7 @@ class Catalogue:
         Two tables read from end to end are several times faster than joining them row by row.
         """
         with self._database.read() as connection:
-            gone = connection.execute(text("SELECT id FROM images WHERE missing")).scalars().all()
+            gone = connection.execute(sql.text("SELECT id FROM images WHERE missing")).scalars().all()
             missing = np.array(gone, np.int64)
             query = "SELECT image, code FROM codes WHERE encoder = ?"
             for block in self._database.stream(connection, query, (encoder,), CODES):
@@ -130,15 +125,15 @@ class Catalogue:
     def images_of(self, contents: Iterable[bytes]) -> dict[int, bytes]:
         """Return the present images with one of these contents: id -> content."""
         query = (
-            select(images.c.id, images.c.content)
-            .select_from(images.join(sources))
-            .where(sources.c.collection == self._collection, images.c.missing.is_(False))
+            sql.select(sql.images.c.id, sql.images.c.content)
+            .select_from(sql.images.join(sql.sources))
+            .where(sql.sources.c.collection == self._collection, sql.images.c.missing.is_(False))
         )
         listed = sorted(contents)
         found: dict[int, bytes] = {}
         with self._database.read() as connection:
             for start in range(0, len(listed), CHUNK):
-                some = images.c.content.in_(listed[start : start + CHUNK])
+                some = sql.images.c.content.in_(listed[start : start + CHUNK])
                 found.update((id_, content) for id_, content in connection.execute(query.where(some)))
         return found
 
@@ -148,7 +143,9 @@ class Catalogue:
         known: dict[int, bytes] = {}
         with self._database.read() as connection:
             for start in range(0, len(listed), CHUNK):
-                query = select(images.c.id, images.c.pixels).where(images.c.id.in_(listed[start : start + CHUNK]))
+                query = sql.select(sql.images.c.id, sql.images.c.pixels).where(
+                    sql.images.c.id.in_(listed[start : start + CHUNK])
+                )
                 known.update({row[0]: row[1] for row in connection.execute(query) if row[1] is not None})
         return known
 
@@ -157,15 +154,19 @@ class Catalogue:
         if not hashes:
             return
         with self._database.write() as connection:
-            statement = update(images).where(images.c.id == bindparam("row")).values(pixels=bindparam("hash"))
+            statement = (
+                sql.update(sql.images)
+                .where(sql.images.c.id == sql.bindparam("row"))
+                .values(pixels=sql.bindparam("hash"))
+            )
             connection.execute(statement, [{"row": id_, "hash": value} for id_, value in hashes.items()])
 
     def failures(self) -> list[Failure]:
         """Return the files that cannot be used, and why, ordered by path."""
         query = (
-            select(sources.c.path, failures.c.path, failures.c.reason)
-            .select_from(failures.join(sources))
-            .where(sources.c.collection == self._collection)
+            sql.select(sql.sources.c.path, sql.failures.c.path, sql.failures.c.reason)
+            .select_from(sql.failures.join(sql.sources))
+            .where(sql.sources.c.collection == self._collection)
         )
         with self._database.read() as connection:
             rows = connection.execute(query).all()
@@ -173,19 +174,19 @@ class Catalogue:
 
     def folders(self) -> list[dict[str, Any]]:
         """Return path, time of the last run, images, bytes and missing images of each source."""
-        present = images.c.missing.is_(False)
+        present = sql.images.c.missing.is_(False)
         query = (
-            select(
-                sources.c.path,
-                sources.c.indexed,
-                func.count(images.c.id).filter(present),
-                func.coalesce(func.sum(images.c.size).filter(present), 0),
-                func.count(images.c.id).filter(images.c.missing),
+            sql.select(
+                sql.sources.c.path,
+                sql.sources.c.indexed,
+                sql.func.count(sql.images.c.id).filter(present),
+                sql.func.coalesce(sql.func.sum(sql.images.c.size).filter(present), 0),
+                sql.func.count(sql.images.c.id).filter(sql.images.c.missing),
             )
-            .select_from(sources.outerjoin(images))
-            .where(sources.c.collection == self._collection)
-            .group_by(sources.c.id)
-            .order_by(sources.c.path)
+            .select_from(sql.sources.outerjoin(sql.images))
+            .where(sql.sources.c.collection == self._collection)
+            .group_by(sql.sources.c.id)
+            .order_by(sql.sources.c.path)
         )
         with self._database.read() as connection:
             rows = connection.execute(query).all()

@@ -15,8 +15,8 @@ from typing import Any
 from sqlalchemy import Connection, Table, delete, func, select, tuple_, update
 
 from hashae.db import Database, open_database
+from hashae.db.marks import UNFINISHED
 from hashae.db.schema import (
-    UNFINISHED,
     band_masks,
     codes,
     collections,

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, bindparam, select, text, update
 
 from hashae.codes import Codes, keys
-from hashae.db import Database
-from hashae.db.schema import codes as codes_table
-from hashae.db.schema import collections, encoders, images
+from hashae.db import Database, sql
 from hashae.indexer.lookups import look_up_many
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 CHUNK = 5000
 """Rows that are updated with one statement."""
@@ -63,10 +64,10 @@ class FactBook:
     def featureless(self, encoder: int, below: float) -> NDArray[np.int64]:
         """Return the ids of present images with less detail than that, in grey levels: ``int64 (n,)``, ascending."""
         query = (
-            select(codes_table.c.image)
-            .select_from(codes_table.join(images))
-            .where(codes_table.c.encoder == encoder, codes_table.c.detail < below, images.c.missing.is_(False))
-            .order_by(codes_table.c.image)
+            sql.select(sql.codes.c.image)
+            .select_from(sql.codes.join(sql.images))
+            .where(sql.codes.c.encoder == encoder, sql.codes.c.detail < below, sql.images.c.missing.is_(False))
+            .order_by(sql.codes.c.image)
         )
         with self._database.read() as connection:
             return np.array(connection.execute(query).scalars().all(), np.int64)
@@ -88,7 +89,7 @@ class FactBook:
         with self._database.read() as connection:
             if not self._is_current(connection, encoder):
                 return None
-            rows = connection.execute(text(query), {"encoder": encoder}).fetchall()
+            rows = connection.execute(sql.text(query), {"encoder": encoder}).fetchall()
         if [row[0] for row in rows] != ids.tolist():
             return None
         return np.fromiter((row[1] for row in rows), np.float32, len(rows))
@@ -121,22 +122,26 @@ class FactBook:
         with self._database.write() as connection:
             if self._generation(connection) != generation:
                 return False
-            at_row = (codes_table.c.key == bindparam("at")) & (codes_table.c.image == bindparam("row"))
+            at_row = (sql.codes.c.key == sql.bindparam("at")) & (sql.codes.c.image == sql.bindparam("row"))
             statement = (
-                update(codes_table).where(codes_table.c.encoder == encoder, at_row).values(crowding=bindparam("value"))
+                sql.update(sql.codes)
+                .where(sql.codes.c.encoder == encoder, at_row)
+                .values(crowding=sql.bindparam("value"))
             )
             for start in range(0, len(order), CHUNK):  # rows of a million images at once would take half a gigabyte
                 some = order[start : start + CHUNK]
                 rows = zip(values[some].tolist(), at[some].tolist(), ids[some].tolist(), strict=True)
                 connection.execute(statement, [{"value": value, "at": key, "row": id_} for value, key, id_ in rows])
-            mine = encoders.c.id == encoder
-            connection.execute(update(encoders).where(mine).values(crowding_generation=generation))
+            mine = sql.encoders.c.id == encoder
+            connection.execute(sql.update(sql.encoders).where(mine).values(crowding_generation=generation))
         return True
 
     def _generation(self, connection: Connection) -> int:
-        query = select(collections.c.generation).where(collections.c.id == self._collection)
+        query = sql.select(sql.collections.c.generation).where(sql.collections.c.id == self._collection)
         return int(connection.execute(query).scalar_one())
 
     def _is_current(self, connection: Connection, encoder: int) -> bool:
-        made = connection.execute(select(encoders.c.crowding_generation).where(encoders.c.id == encoder)).scalar()
+        made = connection.execute(
+            sql.select(sql.encoders.c.crowding_generation).where(sql.encoders.c.id == encoder)
+        ).scalar()
         return made is not None and made == self._generation(connection)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, and_, delete, func, insert, select, update
-
-from hashae.db import Database, inserted_id
-from hashae.db.schema import bands, codes, collections, encoders, images, pending_bands, sources
+from hashae.db import Database, inserted_id, sql
 from hashae.errors import ConfigError, UnknownName
 from hashae.indexer.calibrated import Calibration
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,13 @@ class Shelf:
 
     def load(self, id_: int) -> StoredEncoder:
         """Return an encoder with its weights."""
-        query = select(encoders.c.name, encoders.c.weights, encoders.c.decoder).where(encoders.c.id == id_)
-        with self._database.read() as connection:
-            name, weights, decoder = connection.execute(query).one()
+        query = "SELECT name, weights, decoder FROM encoders WHERE id = ?"
+        name, weights, decoder = self._database.row(query, (id_,))
         return StoredEncoder(id_, name, weights, decoder)
 
     def next(self) -> int | None:
         """Return the row id of the encoder that is to follow the one in use, or None."""
-        query = select(collections.c.next_encoder).where(collections.c.id == self._collection)
+        query = sql.select(sql.collections.c.next_encoder).where(sql.collections.c.id == self._collection)
         with self._database.read() as connection:
             found = connection.execute(query).scalar()
         return None if found is None else int(found)
@@ -78,17 +77,25 @@ class Shelf:
         """Let an encoder follow the one in use when it has encoded every image; it is added if the file has it not."""
         with self._database.write() as connection:
             id_ = self._added(connection, encoder, when)
-            mine = collections.c.id == self._collection
-            follows = None if id_ == connection.execute(select(collections.c.encoder).where(mine)).scalar() else id_
-            connection.execute(update(collections).where(mine).values(next_encoder=follows))
+            mine = sql.collections.c.id == self._collection
+            follows = (
+                None if id_ == connection.execute(sql.select(sql.collections.c.encoder).where(mine)).scalar() else id_
+            )
+            connection.execute(sql.update(sql.collections).where(mine).values(next_encoder=follows))
 
     def lacking(self, id_: int) -> int:
         """Return how many present images an encoder has still to encode."""
-        coded = and_(codes.c.image == images.c.id, codes.c.encoder == id_, codes.c.detail.is_not(None))
+        coded = sql.and_(
+            sql.codes.c.image == sql.images.c.id, sql.codes.c.encoder == id_, sql.codes.c.detail.is_not(None)
+        )
         query = (
-            select(func.count())
-            .select_from(images.join(sources).outerjoin(codes, coded))
-            .where(sources.c.collection == self._collection, images.c.missing.is_(False), codes.c.image.is_(None))
+            sql.select(sql.func.count())
+            .select_from(sql.images.join(sql.sources).outerjoin(sql.codes, coded))
+            .where(
+                sql.sources.c.collection == self._collection,
+                sql.images.c.missing.is_(False),
+                sql.codes.c.image.is_(None),
+            )
         )
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
@@ -112,8 +119,8 @@ class Shelf:
             known = ", ".join(f"{entry['name']} ({entry['fingerprint'][:12]})" for entry in listed) or "none"
             what = "more than one encoder is" if found else "no encoder is"
             raise UnknownName(f"{what} called {name!r}; expected a name or the start of a fingerprint of: {known}")
-        query = select(encoders.c.id).where(
-            encoders.c.collection == self._collection, encoders.c.fingerprint == found[0]["fingerprint"]
+        query = sql.select(sql.encoders.c.id).where(
+            sql.encoders.c.collection == self._collection, sql.encoders.c.fingerprint == found[0]["fingerprint"]
         )
         with self._database.read() as connection:
             return int(connection.execute(query).scalar_one())
@@ -130,46 +137,52 @@ class Shelf:
             raise ConfigError("this encoder is in use; let another take its place first: hashae index --encoder NAME")
         with self._database.write() as connection:
             # First what triggers would delete row by row.
-            for table in (bands, pending_bands, codes):
-                connection.execute(delete(table).where(table.c.encoder == id_))
-            connection.execute(delete(encoders).where(encoders.c.id == id_))
-            mine = (collections.c.id == self._collection) & (collections.c.next_encoder == id_)
-            connection.execute(update(collections).where(mine).values(next_encoder=None))
+            for table in (sql.bands, sql.pending_bands, sql.codes):
+                connection.execute(sql.delete(table).where(table.c.encoder == id_))
+            connection.execute(sql.delete(sql.encoders).where(sql.encoders.c.id == id_))
+            mine = (sql.collections.c.id == self._collection) & (sql.collections.c.next_encoder == id_)
+            connection.execute(sql.update(sql.collections).where(mine).values(next_encoder=None))
 
     def _added(self, connection: Connection, encoder: NewEncoder, when: str) -> int:
         """Return the row id of an encoder, added if the file does not hold it yet."""
-        mine = (encoders.c.collection == self._collection) & (encoders.c.fingerprint == encoder.fingerprint)
-        found = connection.execute(select(encoders.c.id).where(mine)).scalar()
+        mine = (sql.encoders.c.collection == self._collection) & (sql.encoders.c.fingerprint == encoder.fingerprint)
+        found = connection.execute(sql.select(sql.encoders.c.id).where(mine)).scalar()
         if found is None:
             values = {**encoder.__dict__, "collection": self._collection, "added": when}
-            found = inserted_id(connection.execute(insert(encoders).values(values)))
+            found = inserted_id(connection.execute(sql.insert(sql.encoders).values(values)))
         return int(found)
 
     def _switch(self, connection: Connection, id_: int) -> None:
-        values = {"encoder": id_, "next_encoder": None, "generation": collections.c.generation + 1}
-        connection.execute(update(collections).where(collections.c.id == self._collection).values(values))
+        values = {"encoder": id_, "next_encoder": None, "generation": sql.collections.c.generation + 1}
+        connection.execute(sql.update(sql.collections).where(sql.collections.c.id == self._collection).values(values))
 
     def calibration(self, id_: int) -> str | None:
         """Return the JSON text of the calibration of an encoder in this collection, or None."""
-        query = select(encoders.c.calibration).where(encoders.c.id == id_)
-        with self._database.read() as connection:
-            found: str | None = connection.execute(query).scalar()
+        rows = self._database.look_up("SELECT calibration FROM encoders WHERE id = ?", (id_,))
+        found: str | None = rows[0][0] if rows else None
         return found
 
     def keep_calibration(self, id_: int, text: str) -> None:
         """Store the calibration of an encoder; an earlier one is forgotten."""
         with self._database.write() as connection:
-            connection.execute(update(encoders).where(encoders.c.id == id_).values(calibration=text))
+            connection.execute(sql.update(sql.encoders).where(sql.encoders.c.id == id_).values(calibration=text))
 
     def listed(self) -> list[dict[str, Any]]:
         """Return name, bits, radius, calibration, number of codes and history of each encoder, oldest first."""
         default, following = self.default(), self.next()
-        count = select(func.count()).where(codes.c.encoder == encoders.c.id).scalar_subquery()
-        columns = (encoders.c.id, encoders.c.name, encoders.c.fingerprint, encoders.c.info, encoders.c.added, count)
+        count = sql.select(sql.func.count()).where(sql.codes.c.encoder == sql.encoders.c.id).scalar_subquery()
+        columns = (
+            sql.encoders.c.id,
+            sql.encoders.c.name,
+            sql.encoders.c.fingerprint,
+            sql.encoders.c.info,
+            sql.encoders.c.added,
+            count,
+        )
         query = (
-            select(*columns, encoders.c.calibration)
-            .where(encoders.c.collection == self._collection)
-            .order_by(encoders.c.id)
+            sql.select(*columns, sql.encoders.c.calibration)
+            .where(sql.encoders.c.collection == self._collection)
+            .order_by(sql.encoders.c.id)
         )
         with self._database.read() as connection:
             rows = connection.execute(query).all()

@@ -62,9 +62,16 @@ def detail(levels: NDArray[np.float32]) -> NDArray[np.float32]:
     # Every second pixel of both directions: the median of so many is steady enough, and half the work.
     steps = [(across - rest[:, :, :-1])[:, ::2], (down - rest[:, :-1])[:, ::2]]
     apart = np.abs(np.concatenate([step.reshape(len(rest), step.shape[1] * step.shape[2]) for step in steps], axis=1))
-    noise = (np.median(apart, axis=1) / _SPREAD) ** 2 / 2
+    noise = (_median(apart) / _SPREAD) ** 2 / 2
     estimates = np.stack([horizontal, vertical, variance - 2 * noise]).max(axis=0)
     found: NDArray[np.float32] = np.sqrt(np.maximum(estimates, 0)).reshape(n, channels).max(axis=1).astype(np.float32)
+    return found
+
+
+def _median(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the median of each row, as :func:`numpy.median` does, which loads masked arrays to look for NaN."""
+    middle = [(values.shape[1] - 1) // 2, values.shape[1] // 2]
+    found: NDArray[np.float32] = np.partition(values, middle, axis=1)[:, middle].mean(axis=1)
     return found
 
 

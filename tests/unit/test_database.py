@@ -4,6 +4,8 @@ import os
 import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,9 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, event, insert, select
 
 from hashae.db import open_database, session
+from hashae.db.marks import APPLICATION_ID, SCHEMA_REVISION
 from hashae.db.migrate import head_revision, known_revisions
 from hashae.db.schema import (
-    APPLICATION_ID,
-    SCHEMA_REVISION,
     PathText,
     codes,
     collections,
@@ -212,7 +213,11 @@ def test_an_old_file_that_cannot_be_written_is_told_from_a_read_only_one_of_toda
     """The connection itself is read-only: file modes do not bind every user."""
     path = tmp_path / "old.db"
     shutil.copy(GOLDEN, path)
-    monkeypatch.setattr(session, "_engine", lambda path: create_engine(f"sqlite:///file:{path}?mode=ro&uri=true"))
+
+    def read_only(path):
+        return sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False, isolation_level=None)
+
+    monkeypatch.setattr(session, "_connect", read_only)
     assert refusal(path) == (
         f"{path} was written by an older hashae (schema 0001; this one needs {SCHEMA_REVISION}) and is read-only; "
         f"allow writing once, so that it can be brought up to date, or copy it and give --db COPY"
@@ -451,3 +456,15 @@ def test_any_file_name_comes_out_as_it_went_in_and_is_found_by_itself(name_table
 def test_a_missing_name_stays_missing():
     assert PathText().process_bind_param(None, None) is None
     assert PathText().process_result_value(None, None) is None
+
+
+def test_look_ups_do_without_sqlalchemy(database):
+    """From a cold start, loading it takes longer than an answer."""
+    script = (
+        "import sys; from hashae.db import open_database; import hashae.indexer.catalogue, hashae.indexer.shelf; "
+        f"database = open_database({str(database.path)!r}, create=False); "
+        "assert database.look_up('SELECT count(*) FROM images', ()) == [(0,)]; "
+        "assert 'sqlalchemy' not in sys.modules; "
+        "connection = database.engine.connect(); assert 'sqlalchemy' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from hashae.images.canonical import CanonicalForm
 from hashae.images.decode import decode
-from hashae.images.detail import DEGREE, FEATURELESS, detail
+from hashae.images.detail import DEGREE, FEATURELESS, _median, detail
 
 FORM = CanonicalForm.preset("photo", 48)
 
@@ -148,3 +148,9 @@ def test_detail_is_what_its_definition_says(rng):
 
 def test_no_image_has_no_detail():
     assert detail(np.empty((0, 1, 8, 8), np.float32)).shape == (0,)
+
+
+@pytest.mark.parametrize("width", [1, 2, 7, 64])
+def test_medians_are_those_of_numpy(width):
+    values = np.random.default_rng(width).normal(0, 9, (50, width)).astype(np.float32)
+    assert np.array_equal(_median(values), np.median(values, axis=1))
