@@ -64,13 +64,16 @@ RECIPES = {
         budget=900.0,
     ),
     "cifar10": Recipe(
-        model={"width": 32},
+        model={"trunk": "pooled", "width": 32},
         training={
+            "steps": 11_000,
             "batch": 256,
             "augment": "tiny",
             "mirror": True,
+            "view_side": 24,
             "neighbours": 1,
             "temperature": 0.3,
+            "reconstruction": 0.0,
             "decorrelation": 0.0,
         },
         budget=3600.0,

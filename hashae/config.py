@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 from hashae.codes import KEY_BITS, check_bits
 from hashae.errors import ConfigError
 
-TRUNKS = ("conv", "dense", "linear")
+TRUNKS = ("conv", "pooled", "dense", "linear")
 AUGMENTS = ("photo", "digits", "tiny")
 NOISE_KINDS = ("rising", "constant", "none", "straight-through")
 SCALINGS = ("none", "standard", "minmax", "robust")
@@ -38,9 +38,10 @@ class ModelConfig:
     image_shape
         ``(channels, height, width)`` of canonical images.
     trunk
-        ``conv``, ``dense`` (two hidden layers) or ``linear`` (no hidden layer).
+        ``conv``, ``pooled`` (convolutions averaged over the image, then a hidden layer: for kinds of pictures rather
+        than copies), ``dense`` (two hidden layers) or ``linear`` (no hidden layer).
     width
-        Channels of the first convolution, or a sixteenth of the units of a dense layer.
+        Channels of the first convolution, or a sixteenth of the units of a dense or hidden layer.
     noise
         ``rising`` (the default of the binary model), ``constant``, ``none`` or ``straight-through``.
     dropout
@@ -57,7 +58,7 @@ class ModelConfig:
     model: str = "binary"
     bits: int = 256
     image_shape: tuple[int, int, int] = (1, 32, 32)
-    trunk: Literal["conv", "dense", "linear"] = "conv"
+    trunk: Literal["conv", "pooled", "dense", "linear"] = "conv"
     width: int = 32
     noise: Literal["rising", "constant", "none", "straight-through"] = "rising"
     dropout: float = 0.0
@@ -144,10 +145,16 @@ class TrainConfig:
         Kind of the corruptions: ``photo``, ``digits`` (small and centred, light on dark) or ``tiny`` (thumbnails).
     views
         Strength of the corruptions, from 0 (none) to 1.
+    view_side
+        Side in pixels of the corrupted views, at least 8; None for that of the model's images. For ``tiny`` views and a
+        ``pooled`` trunk. A view enlarges the part that it shows: at three quarters of the side, things in it are about
+        as large as they are in the whole image (Touvron et al. 2019), and a step costs little more than half.
     positives
         Two images count as views of each other, too, if each is among this share of all images whose codes are nearest
         to the other's. Makes codes of one kind of picture alike: for finding pictures of the same kind, not copies. 0
         for none.
+    positives_from
+        Share of the training before such images count, from 0 to 1: later, the nearest are of one kind more often.
     prefixes
         Lengths in bits of the prefixes of a code that have to be good codes by themselves, beside the whole; if none is
         named, the key of 64 bits. For models that train their codes, not only what is decoded from them.
@@ -180,7 +187,9 @@ class TrainConfig:
     decorrelation: float = 0.05
     augment: Literal["photo", "digits", "tiny"] = "photo"
     views: float = 1.0
+    view_side: int | None = None
     positives: float = 0.0
+    positives_from: float = 0.2
     prefixes: tuple[int, ...] = ()
     neighbours: int = 4
     mirror: bool = False
@@ -206,13 +215,20 @@ class TrainConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; expected 0 or more")
         if not 0 <= self.positives < 1:
             raise ConfigError(f"positives is {self.positives}; expected a share from 0 up to, not including, 1")
-        if self.augment not in AUGMENTS:
-            raise ConfigError(f"augment is {self.augment!r}; expected one of {', '.join(AUGMENTS)}")
+        if not 0 <= self.positives_from <= 1:
+            raise ConfigError(f"positives_from is {self.positives_from}; expected a share from 0 to 1")
+        self._check_views()
         object.__setattr__(self, "prefixes", tuple(check_bits(bits) for bits in self.prefixes))
         if self.precision not in {"auto", "float32", "bfloat16"}:
             raise ConfigError(f"precision is {self.precision!r}; expected auto, float32 or bfloat16")
         if self.device not in {"auto", "cpu", "cuda"}:
             raise ConfigError(f"device is {self.device!r}; expected auto, cpu or cuda")
+
+    def _check_views(self) -> None:
+        if self.augment not in AUGMENTS:
+            raise ConfigError(f"augment is {self.augment!r}; expected one of {', '.join(AUGMENTS)}")
+        if self.view_side is not None and not (isinstance(self.view_side, int) and self.view_side >= 8):
+            raise ConfigError(f"view_side is {self.view_side!r}; expected a whole number of at least 8 pixels, or None")
 
     def to_json(self) -> str:
         """Return the settings as JSON."""

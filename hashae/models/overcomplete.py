@@ -40,6 +40,7 @@ class OvercompleteAutoencoder(PlainAutoencoder):
 
     own_settings = OvercompleteSettings
     settings: OvercompleteSettings
+    trunks = ("conv", "dense", "linear")  # what is pooled is narrower than the image
 
     def build(self, config: ModelConfig) -> None:
         """Make the layers, none narrower than the image."""

@@ -16,11 +16,14 @@ def build_trunk(
     Parameters
     ----------
     kind
-        ``conv``, ``dense`` or ``linear`` (the pixels themselves are the features).
+        ``conv``, ``pooled``, ``dense`` or ``linear`` (the pixels themselves are the features). ``pooled`` has the
+        stages of ``conv``, but each channel is averaged over the whole image (global average pooling, Lin, Chen and Yan
+        2014, section 3.2) and a hidden layer follows: what is in a picture counts, not where, and images of other sides
+        than `image_shape` can be encoded, too.
     image_shape
         ``(channels, height, width)``.
     width
-        Channels of the first convolution; a dense layer has 16 times as many units.
+        Channels of the first convolution; a dense layer, or the one behind pooling, has 16 times as many units.
     dropout
         Share of activations dropped behind each hidden layer; of whole channels behind convolutions.
     batch_norm
@@ -50,16 +53,28 @@ def build_trunk(
         return layers, units
     if min(height, wide) < 8:
         raise ConfigError(
-            f"image_shape is {image_shape}; a conv trunk halves images three times and expects at least 8 pixels a "
+            f"image_shape is {image_shape}; a {kind} trunk halves images three times and expects at least 8 pixels a "
             "side: use trunk='dense'"
         )
     # Each stage halves the side; the kernels of the strided convolutions are multiples of the stride.
-    layers = nn.Sequential(
+    stages = [
         *halving(channels, width, dropout, batch_norm),  # (n, w, h/2, w/2)
         *halving(width, 2 * width, dropout, batch_norm),  # (n, 2w, h/4, w/4)
         *halving(2 * width, 4 * width, dropout, batch_norm),  # (n, 4w, h/8, w/8)
-        nn.Flatten(),
-    )
+    ]
+    if kind == "pooled":
+        units = 16 * width
+        layers = nn.Sequential(
+            *stages,
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),  # (n, 4w)
+            nn.Linear(4 * width, units, bias=not batch_norm),
+            nn.BatchNorm1d(units) if batch_norm else nn.Identity(),
+            nn.ReLU(),  # (n, units)
+            *drop(dropout, nn.Dropout),
+        )
+        return layers, units
+    layers = nn.Sequential(*stages, nn.Flatten())
     return layers, feature_count(layers, image_shape)
 
 

@@ -155,7 +155,9 @@ def train(
         done = load_checkpoint(run, model, optimiser)
     views = create_views(images, form, config)
     rows = BatchRows(len(images), config.batch, config.neighbours, config.seed, lambda: _codes(model, views))
-    friends = NeighbourPositives(config.positives, config.seed, lambda: _logits(model, views).numpy())
+    friends = NeighbourPositives(
+        config.positives, config.seed, lambda: _logits(model, views).numpy(), config.positives_from
+    )
     started = time.monotonic() - done.seconds
     saved = time.monotonic()
     step, steps, history = done.step, done.steps, []
@@ -233,6 +235,11 @@ def _check_inputs(
         raise ConfigError(f"prefixes are {config.prefixes}; expected at most the {model.config.bits} bits of the code")
     if form.shape != model.config.image_shape:
         raise ConfigError(f"the canonical form gives images {form.shape}; the model takes {model.config.image_shape}")
+    if config.view_side not in {None, size} and (model.config.trunk != "pooled" or model.scaling is not None):
+        raise ConfigError(
+            f"view_side is {config.view_side} and the model's images are {size} pixels a side; expected "
+            "trunk='pooled' and scaling='none' with it"
+        )
     side = images.pixels.shape[-1]
     if images.pixels.shape[1] != form.channels or side % form.thumb:
         raise ConfigError(

@@ -13,9 +13,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-WARM_UP = 0.2
-"""Share of the training before neighbours mean enough."""
-
 REFRESHES = 20
 """How often in a training neighbours are looked for again."""
 
@@ -34,10 +31,14 @@ class NeighbourPositives:
         Of the sample by which ranks are estimated.
     encode
         Returns the logits ``(images, bits)`` of all clean training images with the model as it is now.
+    warm_up
+        Share of the training before neighbours mean enough, 0 to 1.
     """
 
-    def __init__(self, share: float, seed: int, encode: Callable[[], NDArray[np.float32]]) -> None:
-        self._share, self._seed, self._encode = share, seed, encode
+    def __init__(
+        self, share: float, seed: int, encode: Callable[[], NDArray[np.float32]], warm_up: float = 0.2
+    ) -> None:
+        self._share, self._seed, self._encode, self._warm_up = share, seed, encode, warm_up
         self._period = -1
         self._unit: NDArray[np.float32] | None = None
         self._limits: NDArray[np.float32]
@@ -47,7 +48,7 @@ class NeighbourPositives:
 
         Each image is its own neighbour.
         """
-        if self._share == 0 or progress < WARM_UP:
+        if self._share == 0 or progress < self._warm_up:
             return None
         period = int(progress * REFRESHES)
         if self._unit is None or period != self._period:

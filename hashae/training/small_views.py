@@ -8,6 +8,8 @@ colours change (Chen et al. 2020).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -52,11 +54,31 @@ class DigitViews(ViewMaker):
 
 
 class TinyViews(ViewMaker):
-    """Views of tiny pictures, grey or RGB."""
+    """Views of tiny pictures, grey or RGB.
+
+    Parameters
+    ----------
+    images, form, strength, mirror
+        See :class:`ViewMaker`.
+    view_side
+        Side of the corrupted views in pixels; None for that of the canonical form.
+    """
+
+    def __init__(
+        self,
+        images: TrainingImages,
+        form: CanonicalForm,
+        strength: float = 1.0,
+        mirror: bool = False,
+        view_side: int | None = None,
+    ) -> None:
+        super().__init__(images, form, strength, mirror)
+        side = form.size if view_side is None else view_side
+        self.view_form = replace(form, size=side, thumb=form.thumb * side // form.size)
 
     def corrupted(self, pixels: Tensor, rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Return canonical images, each corrupted in its own way; see :meth:`ViewMaker.corrupted`."""
-        n, s, thumb = len(rows), self.strength, self.form.thumb
+        """Return images ``(n, channels, view_side, view_side)``; see :meth:`ViewMaker.corrupted`."""
+        n, s, thumb = len(rows), self.strength, self.view_form.thumb
         area = 1 - s * rng.uniform(0, 0.8, n)
         ratio = np.exp(rng.uniform(-1, 1, n) * s * np.log(4 / 3) / 2)
         extent = np.minimum(np.sqrt(area)[:, None] * np.stack([ratio, 1 / ratio], axis=1), 1)  # (n, 2): width, height
@@ -67,7 +89,7 @@ class TinyViews(ViewMaker):
         grid = F.affine_grid(torch.from_numpy(theta), [n, self.form.channels, thumb, thumb], align_corners=False)
         x = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
         x = _colours(x, rng, s)
-        return self.form(x.round_().clamp_(0, 255).to(torch.uint8).numpy())
+        return self.view_form(x.round_().clamp_(0, 255).to(torch.uint8).numpy())
 
 
 VIEW_MAKERS: dict[str, type[ViewMaker]] = {"photo": ViewMaker, "digits": DigitViews, "tiny": TinyViews}
@@ -80,10 +102,14 @@ def create_views(images: TrainingImages, form: CanonicalForm, config: TrainConfi
     Raises
     ------
     ConfigError
-        If views of digits are asked for on colour images.
+        If views of digits are asked for on colour images, or views of another side and not ``tiny``.
     """
     if config.augment == "digits" and form.channels != 1:
         raise ConfigError(f"augment is 'digits', but images have {form.channels} channels; use 'tiny' or 'photo'")
+    if config.augment == "tiny":
+        return TinyViews(images, form, config.views, config.mirror, config.view_side)
+    if config.view_side not in {None, form.size}:
+        raise ConfigError(f"view_side is {config.view_side} and augment {config.augment!r}; use augment='tiny' with it")
     return VIEW_MAKERS[config.augment](images, form, config.views, config.mirror)
 
 

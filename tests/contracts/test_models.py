@@ -355,6 +355,36 @@ def test_pictures_too_small_for_convolutions_are_named():
         build("binary", "conv", (1, 7, 9))
 
 
+def test_pooled_features_are_of_images_of_any_side():
+    model = build("binary", "pooled", (3, 16, 16)).eval()
+    with torch.no_grad():
+        large, small = (model.encode(pictures(4, (3, side, side))) for side in (32, 8))
+    assert large.shape == small.shape == (4, 16)
+
+
+def test_the_encoder_of_a_pooled_trunk_gives_the_codes_of_the_model(tmp_path):
+    form = CanonicalForm("colour", 16, 16, 3, trim=False, rank=False)
+    images = (255 * pictures(20, form.shape).numpy()).astype(np.uint8)
+    model = build("binary", "pooled", form.shape)
+    config = TrainConfig(
+        steps=3, batch=10, augment="tiny", view_side=12, precision="float32", threads=1, neighbours=1, positives=0.3
+    )
+    train(model, images, config, form=form)
+    export_encoder(model, form, name="pooled", radii=Radii(2, 2), config=config).save(tmp_path / "encoder.onnx")
+    encoder = Encoder.load(tmp_path / "encoder.onnx", threads=1)
+    with torch.no_grad():
+        logits = model.encode(torch.from_numpy(form(images))).numpy()
+    assert np.allclose(encoder.logits(images), logits, atol=1e-4)
+
+
+def test_another_side_of_the_views_needs_a_pooled_trunk():
+    images = np.zeros((20, 1, 16, 16), np.uint8)
+    config = TrainConfig(steps=1, augment="tiny", view_side=12, neighbours=1)
+    for settings in ({"trunk": "conv"}, {"trunk": "pooled", "scaling": "standard"}):
+        with pytest.raises(ConfigError, match=r"view_side is 12 .* expected trunk='pooled' and scaling='none' with it"):
+            train(build(**settings), images, config)
+
+
 # The binary model
 
 

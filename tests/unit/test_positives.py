@@ -12,7 +12,7 @@ from hashae.errors import ConfigError
 from hashae.models import create_model
 from hashae.models.binary import agreement
 from hashae.training import train
-from hashae.training.positives import REFRESHES, WARM_UP, NeighbourPositives
+from hashae.training.positives import REFRESHES, NeighbourPositives
 
 
 @pytest.fixture(autouse=True)
@@ -46,16 +46,17 @@ def test_pairs_are_mutual_neighbours(clustered):
 
 def test_no_pairs_without_a_share_or_before_the_warm_up(clustered):
     assert NeighbourPositives(0.0, 0, lambda: clustered).pairs(np.arange(9), 0.9) is None
-    assert NeighbourPositives(0.1, 0, lambda: clustered).pairs(np.arange(9), WARM_UP - 0.01) is None
+    assert NeighbourPositives(0.1, 0, lambda: clustered, 0.2).pairs(np.arange(9), 0.19) is None
+    assert NeighbourPositives(0.1, 0, lambda: clustered, 0.2).pairs(np.arange(9), 0.2) is not None
 
 
 def test_images_are_encoded_once_a_period(clustered):
     calls = []
-    friends = NeighbourPositives(0.1, 0, lambda: calls.append(1) or clustered)
+    friends = NeighbourPositives(0.1, 0, lambda: calls.append(1) or clustered, 0.6)
     steps = 10 * REFRESHES
     for step in range(steps):
         friends.pairs(np.arange(9), step / steps)
-    assert len(calls) == round((1 - WARM_UP) * REFRESHES)
+    assert len(calls) == round((1 - 0.6) * REFRESHES)
 
 
 def test_agreement_with_pairs_is_the_mean_over_all_their_views():
@@ -77,15 +78,18 @@ def test_agreement_with_pairs_is_the_mean_over_all_their_views():
 def test_positives_change_the_training(rng):
     pixels = rng.integers(0, 256, (64, 16, 16), dtype=np.uint8)
 
-    def trained(share):
+    def trained(share, start=0.2):
         torch.manual_seed(0)
         model = create_model("binary", bits=16, image_shape=(1, 16, 16), trunk="dense", width=2)
-        config = TrainConfig(steps=10, batch=16, neighbours=1, augment="digits", positives=share, threads=1)
+        config = TrainConfig(
+            steps=10, batch=16, neighbours=1, augment="digits", positives=share, positives_from=start, threads=1
+        )
         train(model, pixels, config)
         return model.head.weight.detach().clone()
 
     assert not torch.equal(trained(0.0), trained(0.2))
     assert torch.equal(trained(0.2), trained(0.2))
+    assert torch.equal(trained(0.0), trained(0.2, start=1.0))
 
 
 @pytest.mark.parametrize(
@@ -93,6 +97,7 @@ def test_positives_change_the_training(rng):
     [
         ({"positives": 1.0}, "positives is 1.0; expected a share from 0"),
         ({"positives": -0.1}, "positives is -0.1"),
+        ({"positives_from": 1.5}, "positives_from is 1.5; expected a share from 0 to 1"),
         ({"augment": "paintings"}, "augment is 'paintings'; expected one of photo, digits, tiny"),
     ],
 )

@@ -66,6 +66,23 @@ def test_digits_have_one_channel():
         create_views(colours(), form_of(3), TrainConfig(augment="digits"))
 
 
+def test_tiny_views_have_the_side_asked_for_and_show_what_larger_ones_show():
+    small, whole = (
+        create_views(colours(), form_of(3), TrainConfig(augment="tiny", view_side=side)).batch(ROWS, seeded())
+        for side in (14, None)
+    )
+    assert small.clean.shape == whole.clean.shape == whole.first.shape == (32, 3, 28, 28)
+    assert small.first.shape == small.second.shape == (32, 3, 14, 14)
+    halved = torch.nn.functional.avg_pool2d(whole.first, 2)
+    assert (small.first - halved).abs().mean() < 0.2 * halved.std()
+
+
+def test_only_tiny_views_have_another_side():
+    with pytest.raises(ConfigError, match="view_side is 14 and augment 'digits'; use augment='tiny' with it"):
+        create_views(bars(), form_of(1), TrainConfig(augment="digits", view_side=14))
+    assert create_views(bars(), form_of(1), TrainConfig(augment="digits", view_side=28)).form.size == 28
+
+
 @pytest.mark.parametrize(("kind", "channels"), [(DigitViews, 1), (TinyViews, 1), (TinyViews, 3)])
 def test_views_are_canonical_images_seeded_and_different(kind, channels):
     maker = kind(colours() if channels == 3 else bars(), form_of(channels))
