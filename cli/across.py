@@ -32,7 +32,7 @@ class CrossOptions:
     as_json: bool
 
 
-def prepare(collection: Collection, folders: Sequence[Path | None], options: CrossOptions) -> None:
+def prepare(collection: Collection, folders: Sequence[Path | str | None], options: CrossOptions) -> None:
     """Give the collection an encoder, bring the folders up to date, and calibrate if it is time to."""
     from hashae.cli.calibrate import calibrate_if_due
     from hashae.cli.learn import bring_up_to_date, ensure_encoder, refuse_nothing
@@ -54,7 +54,7 @@ def prepare(collection: Collection, folders: Sequence[Path | None], options: Cro
 
 
 def compare(
-    collection: Collection, folder: Path | None, other: Path | Collection, options: CrossOptions
+    collection: Collection, folder: Path | str | None, other: Path | str | Collection, options: CrossOptions
 ) -> OverlapReport:
     """Compare, write the files that are asked for, and print JSON if asked for."""
     from hashae.cli.learn import STAGES
@@ -82,12 +82,12 @@ def compare(
     return report
 
 
-def compare_with(db: Place, folder: Path | None, other: Place, options: CrossOptions) -> None:
+def compare_with(db: Place, folder: Path | str | None, other: Place | str, options: CrossOptions) -> None:
     """Find what of a folder of a collection is in another folder, or in another collection file, and print it."""
     from hashae.indexer import Collection
 
     with Collection.open(db, threads=options.workers) as collection:
-        if isinstance(other, Path) and other.is_dir():
+        if isinstance(other, str) or (isinstance(other, Path) and other.is_dir()):
             prepare(collection, [folder, other], options)
             report = compare(collection, folder, other, options)
         else:

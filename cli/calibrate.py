@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hashae.cli.options import collection_path, db_option, json_option, workers_option
+from hashae.cli.options import PICTURES, collection_path, db_option, json_option, workers_option
 from hashae.place import Place
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ WEAKEST = 6
 
 
 @click.command()
-@click.argument("folder", required=False, type=click.Path(readable=False, path_type=Path))
+@click.argument("folder", required=False, type=PICTURES)
 @click.option("--precision", type=float, default=0.999, show_default=True, help="Share of right pairs to promise.")
 @click.option(
     "--copies", type=float, default=1.0, show_default=True, help="Assumed share of the images that have an edited copy."
@@ -37,7 +37,7 @@ WEAKEST = 6
 @workers_option
 @json_option
 def calibrate(
-    folder: Path | None,
+    folder: Path | str | None,
     precision: float,
     copies: float,
     sample: int,
@@ -63,7 +63,7 @@ def calibrate(
     """
     from hashae.cli.learn import bring_up_to_date, ensure_encoder, refuse_nothing
     from hashae.cli.output import print_json
-    from hashae.images.scan import check_folder
+    from hashae.images.scan import check_source
     from hashae.indexer import Collection
     from hashae.indexer.calibrate import DEFAULT_EDITS, Sampling
     from hashae.promise import Promise
@@ -71,7 +71,7 @@ def calibrate(
     names = DEFAULT_EDITS if edits is None else tuple(name.strip() for name in edits.split(",") if name.strip())
     sampling = Sampling(Promise(precision, copies), sample, names, seed)
     if folder is not None:
-        check_folder(folder)
+        check_source(folder)
     if plot_file is not None:
         from hashae.cli.plot import check_plot
 
@@ -120,7 +120,7 @@ def calibrate_if_due(collection: Collection, *, quiet: bool, workers: int) -> Ca
 
 
 def _with_progress(
-    collection: Collection, folder: Path | None, sampling: Sampling, *, quiet: bool, workers: int
+    collection: Collection, folder: Path | str | None, sampling: Sampling, *, quiet: bool, workers: int
 ) -> Measurement:
     from hashae.cli.learn import STAGES
     from hashae.cli.progress import ProgressLine

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from hashae.cli.options import (
-    PlaceType,
+    PICTURES,
+    OtherType,
+    PicturesType,
     budget_option,
     calibrate_option,
     collection_path,
@@ -24,12 +26,12 @@ from hashae.place import Place
 if TYPE_CHECKING:
     from hashae.indexer.report import DedupReport
 
-FOLDER = click.Path(exists=True, file_okay=False, readable=False, resolve_path=True)
+FOLDER = PicturesType(click.Path(exists=True, file_okay=False, readable=False, resolve_path=True))
 SHOWN_GROUPS = 5
 
 
 @click.command()
-@click.argument("folder", required=False, type=click.Path(readable=False, path_type=Path))
+@click.argument("folder", required=False, type=PICTURES)
 @click.option("--radius", type=click.IntRange(0), help="Largest distance in bits.  [default: calibrated]")
 @click.option(
     "--linkage",
@@ -50,7 +52,7 @@ SHOWN_GROUPS = 5
 @click.option(
     "--against",
     metavar="OTHER",
-    type=PlaceType(folders=True, exists=True),
+    type=OtherType(),
     help="What of FOLDER is already in OTHER, a folder or another collection file?",
 )
 @report_options("--report")
@@ -73,11 +75,11 @@ SHOWN_GROUPS = 5
 @ray_option
 @json_option
 def dedup(
-    folder: Path | None,
+    folder: Path | str | None,
     radius: int | None,
     linkage: str,
     method: str,
-    against: Place | None,
+    against: Place | str | None,
     report_file: Path | None,
     csv_file: Path | None,
     lines_file: Path | None,
@@ -116,14 +118,14 @@ def dedup(
     from hashae.cli.learn import STAGES, bring_up_to_date, ensure_encoder, refuse_nothing
     from hashae.cli.output import print_failures, say
     from hashae.cli.progress import ProgressLine
-    from hashae.images.scan import check_folder
+    from hashae.images.scan import check_source
     from hashae.indexer import Collection
     from hashae.indexer.keep_rules import keep_policy
     from hashae.indexer.plan import plan_of, write_plan
     from hashae.indexer.report_files import json_pieces
 
     if folder is not None:
-        check_folder(folder)
+        check_source(folder)
     policy = keep_policy(keep_rules, prefer=prefer, protect=protect)
     check_targets(report=report_file, csv=csv_file, jsonl=lines_file, markdown=markdown_file, plan=plan_file)
     if as_json and to_terminal(markdown_file):

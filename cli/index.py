@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from hashae.cli.options import (
+    PICTURES,
     budget_option,
     calibrate_option,
     collection_path,
@@ -21,7 +22,7 @@ from hashae.place import Place
 
 
 @click.command()
-@click.argument("folder", required=False, type=click.Path(readable=False, path_type=Path))
+@click.argument("folder", required=False, type=PICTURES)
 @db_option
 @encoder_option
 @budget_option
@@ -36,7 +37,7 @@ from hashae.place import Place
 @ray_option
 @json_option
 def index(
-    folder: Path | None,
+    folder: Path | str | None,
     db: Place | None,
     encoder_name: str | None,
     budget: float,
@@ -60,16 +61,17 @@ def index(
       hashae index                          all folders indexed before
       hashae index photos --encoder photo.onnx --db photos.db
       hashae index /net/photos --ray=auto   read and encode on the cluster of this machine
+      hashae index s3://bucket/photos       pictures of an object store (extra s3)
     """
     from hashae.cli.calibrate import calibrate_if_due
     from hashae.cli.cluster import opened_cluster
     from hashae.cli.learn import bring_up_to_date, ensure_encoder, refuse_nothing
     from hashae.cli.output import print_failures, print_json
-    from hashae.images.scan import check_folder
+    from hashae.images.scan import check_source
     from hashae.indexer import Collection
 
     if folder is not None:
-        check_folder(folder)
+        check_source(folder)
     with (
         opened_cluster(ray_address, workers=workers, quiet=as_json) as cluster,
         Collection.open(collection_path(db), threads=workers) as collection,

@@ -8,15 +8,23 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from hashae.cli.options import PlaceType, budget_option, calibrate_option, encoder_option, json_option, workers_option
+from hashae.cli.options import (
+    PICTURES,
+    PlaceType,
+    budget_option,
+    calibrate_option,
+    encoder_option,
+    json_option,
+    workers_option,
+)
 from hashae.place import Place
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.argument("train", type=click.Path(readable=False, path_type=Path))
-@click.argument("test", type=click.Path(readable=False, path_type=Path))
+@click.argument("train", type=PICTURES)
+@click.argument("test", type=PICTURES)
 @click.option("--radius", type=click.IntRange(0), help="Largest distance in bits.  [default: calibrated]")
 @click.option("--fail", is_flag=True, help="Exit with status 1 if there are leaks, for continuous integration.")
 @click.option("--report", "report_file", type=FILE, help="Write a self-contained HTML page with thumbnails.")
@@ -35,8 +43,8 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.pass_context
 def leaks(
     ctx: click.Context,
-    train: Path,
-    test: Path,
+    train: Path | str,
+    test: Path | str,
     radius: int | None,
     fail: bool,
     report_file: Path | None,
@@ -61,12 +69,12 @@ def leaks(
       hashae leaks data/train data/test --db leaks.db --json
     """
     from hashae.cli.across import CrossOptions, compare, prepare, print_pairs
-    from hashae.images.scan import check_folder
+    from hashae.images.scan import check_source
     from hashae.indexer import Collection
     from hashae.indexer.new_file import check_target
 
     for folder in (train, test):
-        check_folder(folder)
+        check_source(folder)
     for option, target in (("--report", report_file), ("--csv", csv_file)):
         if target is not None:
             check_target(target, option=option)  # before the work, not after it
@@ -86,7 +94,7 @@ def leaks(
             report,
             f"{found:,} of {report.images:,} images of {test} ({report.share:.2%}) have a copy among the "
             f"{report.others:,} of {train}",
-            f"images of {test.name or test}",
+            f"images of {Path(test).name or test}",
         )
     if fail and report.pairs:
         ctx.exit(1)

@@ -29,7 +29,7 @@ STAGES = {
 
 
 def learn(
-    folder: Path,
+    folder: str | Path,
     *,
     quiet: bool,
     workers: int,
@@ -76,7 +76,7 @@ def learn(
 
 
 def ensure_encoder(
-    collection: Collection, folder: Path | None, name: str | None, *, budget: float, quiet: bool, workers: int
+    collection: Collection, folder: Path | str | None, name: str | None, *, budget: float, quiet: bool, workers: int
 ) -> bool:
     """Give the collection an encoder: the one asked for by name, else its own, else the shipped one.
 
@@ -99,7 +99,7 @@ def ensure_encoder(
     return changes
 
 
-def _encoder_named(name: str | None, folder: Path | None, *, budget: float, quiet: bool, workers: int) -> Encoder:
+def _encoder_named(name: str | None, folder: Path | str | None, *, budget: float, quiet: bool, workers: int) -> Encoder:
     from hashae import pretrained
 
     if name is None or name in pretrained.NAMES:
@@ -116,7 +116,7 @@ def _encoder_named(name: str | None, folder: Path | None, *, budget: float, quie
 
 
 def bring_up_to_date(
-    collection: Collection, folder: Path | None, *, workers: int, quiet: bool, **settings: Any
+    collection: Collection, folder: Path | str | None, *, workers: int, quiet: bool, **settings: Any
 ) -> IndexSummary:
     """Index a folder, or all folders of the collection, with progress, and tell what was found.
 
@@ -155,7 +155,7 @@ def describe(summary: IndexSummary) -> str:
     return f"{parts[0]}: {', '.join(parts[1:]) or 'none'}, in {summary.seconds:.1f} s{rate}"
 
 
-def refuse_nothing(summary: IndexSummary, folder: Path | None) -> None:
+def refuse_nothing(summary: IndexSummary, folder: Path | str | None) -> None:
     """Fail if there was not one usable picture.
 
     Raises

@@ -7,11 +7,11 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
-from hashae.place import Place, ServerUrl, place_of
+from hashae.place import SCHEMES, Place, ServerUrl, place_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,6 +67,50 @@ class PlaceType(click.ParamType[Place]):
             return place
         path: Path = self._file.convert(str(value), param, ctx)
         return path
+
+
+class PicturesType(click.ParamType["Path | str"]):
+    """A folder or file of pictures: a path of this machine, or the address of an object store, kept as text.
+
+    Parameters
+    ----------
+    path
+        Checks paths of this machine.
+    """
+
+    name = "path"
+
+    def __init__(self, path: click.Path | None = None) -> None:
+        self._path = path or click.Path(readable=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path | str:
+        """Return a path, or the address as the collection spells it."""
+        if "://" not in str(value):
+            return cast("Path | str", self._path.convert(value, param, ctx))
+        from hashae.errors import SourceError
+        from hashae.object_store import spelled
+
+        try:
+            return spelled(str(value))
+        except SourceError as error:
+            self.fail(str(error), param, ctx)
+
+
+PICTURES = PicturesType()
+"""An argument that names pictures, wherever they are."""
+
+
+class OtherType(click.ParamType["Place | str"]):
+    """Pictures or a collection: a folder, the address of one in an object store, a file, or the URL of a database."""
+
+    name = "other"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place | str:
+        """Return a place, or an address as text."""
+        scheme, colon, _ = str(value).partition("://")
+        if colon and scheme not in SCHEMES:
+            return str(PICTURES.convert(value, param, ctx))
+        return PlaceType(folders=True, exists=True).convert(value, param, ctx)
 
 
 def db_option(function: F) -> F:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from hashae.cli.options import collection_path, db_option, json_option, workers_option
+from hashae.cli.options import PICTURES, collection_path, db_option, json_option, workers_option
 from hashae.place import Place
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("folder", required=False, type=click.Path(readable=False, path_type=Path))
+@click.argument("folder", required=False, type=PICTURES)
 @click.option(
     "--encoder",
     "encoder_name",
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @workers_option
 @json_option
 def outliers(
-    folder: Path | None,
+    folder: Path | str | None,
     encoder_name: str | None,
     by: Literal["error", "surprise", "rarity"],
     count: int,
@@ -104,12 +104,12 @@ def outliers(
             say(f"wrote {html_file}")
 
 
-def _folders(folder: Path | None, name: str | None, db: Place | None, workers: int) -> tuple[list[Path], Encoder]:
+def _folders(folder: Path | str | None, name: str | None, db: Place | None, workers: int) -> tuple[list[str], Encoder]:
     """Return what to read and with which encoder; the collection is asked only for what was not said."""
     from hashae import pretrained
     from hashae.encoder import Encoder
     from hashae.errors import SourceError
-    from hashae.images.scan import check_folder
+    from hashae.images.scan import check_source
     from hashae.indexer import Collection
 
     named = None
@@ -118,12 +118,12 @@ def _folders(folder: Path | None, name: str | None, db: Place | None, workers: i
             pretrained.load(name, threads=workers) if name in pretrained.NAMES else Encoder.load(name, threads=workers)
         )
     if folder is not None and named is not None:
-        return [check_folder(folder)], named
+        return [check_source(folder)], named
     path = collection_path(db)
     if folder is not None and isinstance(path, Path) and not path.exists():
-        return [check_folder(folder)], pretrained.load(threads=workers)
+        return [check_source(folder)], pretrained.load(threads=workers)
     with Collection.open(path, create=False, threads=workers) as collection:
-        listed = [check_folder(folder)] if folder else [Path(one["path"]) for one in collection.stats()["folders"]]
+        listed = [check_source(folder)] if folder else [one["path"] for one in collection.stats()["folders"]]
         if not listed:
             raise SourceError(f"{collection.path} is empty; name a folder of pictures: hashae outliers FOLDER")
         if named is None:

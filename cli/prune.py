@@ -6,18 +6,18 @@ from pathlib import Path
 
 import click
 
-from hashae.cli.options import collection_path, db_option, json_option
+from hashae.cli.options import PICTURES, collection_path, db_option, json_option
 from hashae.place import Place
 
 SHOWN = 10
 
 
 @click.command()
-@click.argument("folder", required=False, type=click.Path(readable=False, path_type=Path))
+@click.argument("folder", required=False, type=PICTURES)
 @click.option("--yes", is_flag=True, help="Forget them; without it they are only listed.")
 @db_option
 @json_option
-def prune(folder: Path | None, yes: bool, db: Place | None, as_json: bool) -> None:
+def prune(folder: Path | str | None, yes: bool, db: Place | None, as_json: bool) -> None:
     """Forget pictures of FOLDER, or of all folders, whose files are gone for good.
 
     They are those that `hashae index` found missing. No file is touched, and verdicts

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from hashae.cli.options import collection_path, db_option, default_workers, json_option
+from hashae.cli.options import PICTURES, collection_path, db_option, default_workers, json_option
 from hashae.cli.report_options import FILE, check_targets
 from hashae.place import Place
 
 
 @click.command()
-@click.argument("image", type=click.Path(readable=False, path_type=Path))
+@click.argument("image", type=PICTURES)
 @click.option("--exact", is_flag=True, help="Images with exactly the same code.")
 @click.option("--radius", type=click.IntRange(0), help="Images at most RADIUS bits away.")
 @click.option("-k", type=click.IntRange(1), help="The K images with the fewest differing bits.  [default: 10]")
@@ -27,7 +27,7 @@ from hashae.place import Place
 @db_option
 @json_option
 def query(
-    image: Path,
+    image: Path | str,
     exact: bool,
     radius: int | None,
     k: int | None,
@@ -52,6 +52,7 @@ def query(
       hashae query beach.jpg --matches --mirror
       hashae query beach.jpg -k 3 --json
       hashae query beach.jpg -k 50 --report answers.html
+      hashae query s3://bucket/photos/beach.jpg
     """
     from hashae.cli.output import print_json, print_table, say
     from hashae.indexer import Collection

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import click
 
-from hashae.cli.options import collection_path, db_option, json_option
+from hashae.cli.options import PICTURES, collection_path, db_option, json_option
 from hashae.place import Place
-
-PICTURES = click.Path(readable=False, path_type=Path)
 
 
 @click.group()

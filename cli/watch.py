@@ -43,6 +43,7 @@ def watch(folder: Path | None, quiet_time: int, db: Place | None) -> None:
     from hashae.images.scan import check_folder, is_candidate
     from hashae.indexer import Collection
     from hashae.indexer.watching import watch_folders
+    from hashae.object_store import is_address
 
     with suppress(OSError, AttributeError):
         os.nice(NICE)
@@ -51,7 +52,13 @@ def watch(folder: Path | None, quiet_time: int, db: Place | None) -> None:
         if folder is not None:
             check_folder(folder)
         ensure_encoder(collection, folder, None, budget=0, quiet=False, workers=1)
-        sources = [Path(found["path"]) for found in collection.stats()["folders"]]
+        named = [str(found["path"]) for found in collection.stats()["folders"]]
+    sources = [Path(path) for path in named if not is_address(path)]
+    if folder is None and len(sources) < len(named):
+        say(
+            f"{len(named) - len(sources)} folders in object stores are not watched: stores tell nobody what changes; "
+            "look at them with: hashae index"
+        )
     watched = [check_folder(folder)] if folder is not None else [source for source in sources if source.is_dir()]
     if not watched:
         raise SourceError(f"none of the {len(sources)} folders of {path} is there now; mount their drives first")

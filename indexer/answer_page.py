@@ -10,12 +10,15 @@ from hashae.indexer.answer import Answer
 from hashae.indexer.new_file import replacing
 from hashae.indexer.page_text import template
 from hashae.indexer.report_page import LARGE_SIDE, Thumbnail
+from hashae.object_store import is_address
 
 SHEET_IMAGES = 1_000
 """Answers on the page, the nearest: some 10 kB each; ``query --json`` tells all."""
 
 
-def write_contact_sheet(answer: Answer, image: Path, path: Path, thumbnail: Thumbnail, *, threads: int = 1) -> None:
+def write_contact_sheet(
+    answer: Answer, image: str | Path, path: Path, thumbnail: Thumbnail, *, threads: int = 1
+) -> None:
     """Write the answers to a query, nearest first, with the picture that asks at the head.
 
     Parameters
@@ -49,11 +52,12 @@ def write_contact_sheet(answer: Answer, image: Path, path: Path, thumbnail: Thum
         return None if data is None else "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
 
     shown = answer.matches[:SHEET_IMAGES]
+    asked = str(image) if is_address(image) else str(Path(image).absolute())
     with ThreadPoolExecutor(threads) as pool, replacing(path) as file:
-        pictures = pool.map(source, [str(image.absolute()), *(match.path for match in shown)])
+        pictures = pool.map(source, [asked, *(match.path for match in shown)])
         pieces = template("answers.html.j2").generate(
             answer=answer,
-            image=str(image.absolute()),
+            image=asked,
             own=next(pictures),
             shown=zip(shown, pictures, strict=True),
             left=len(answer.matches) - len(shown),

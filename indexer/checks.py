@@ -13,6 +13,7 @@ from hashae.indexer.decisions import Rulings
 from hashae.indexer.plan import Plan, PlannedAction
 from hashae.indexer.report import TIER_TITLES, TIERS
 from hashae.indexer.sources import is_below
+from hashae.object_store import is_address
 
 LINKS = ("hardlink", "symlink", "reflink")
 """Actions that put something else in the place of the file: its bytes are then only those of the keeper."""
@@ -55,6 +56,8 @@ class Checker:
 
     def refuse(self, action: PlannedAction) -> str | None:
         """Return why an action may not be done now, or None."""
+        if is_address(action.path) or is_address(action.keeper):
+            return "it or its keeper lies in an object store; only files of this machine are acted on"
         return self._said(action) or self._file(action) or self._keeper(action) or self._tier(action)
 
     def unchanged(self, path: str) -> os.stat_result | None:

@@ -21,7 +21,7 @@ from hashae.codes import check_codes
 from hashae.db import Database, open_database
 from hashae.encoder import Encoder
 from hashae.errors import SourceError
-from hashae.images.scan import check_folder
+from hashae.images.scan import check_source
 from hashae.indexer.answer import Answer
 from hashae.indexer.answer_query import Question, answer_query
 from hashae.indexer.calibrated import Calibration
@@ -216,7 +216,8 @@ class Collection:
         Parameters
         ----------
         folder
-            Becomes a source of the collection if it is not one, or lies in one, already; None takes all sources.
+            Becomes a source of the collection if it is not one, or lies in one, already; None takes all sources. The
+            address of an object store, such as ``"s3://bucket/folder"``, is given as text.
         workers
             Threads that read and decode.
         prune
@@ -240,7 +241,7 @@ class Collection:
         from hashae.indexer.prune import find_missing
 
         encoder = self._parts.encoder.for_indexing()
-        targets = self._parts.sources.all() if folder is None else [self._parts.sources.claim(check_folder(folder))]
+        targets = self._parts.sources.all() if folder is None else [self._parts.sources.claim(check_source(folder))]
         if not targets:
             raise SourceError(f"{self.path} has no folder yet; give one: hashae index FOLDER")
         summary = ingest_sources(
@@ -255,7 +256,7 @@ class Collection:
             reader=_reader_on(cluster, encoder[1], isolate),
         )
         if prune:
-            place = None if folder is None else str(check_folder(folder))
+            place = None if folder is None else check_source(folder)
             found = find_missing(self._parts.database, self._parts.id, place, allow_empty=True)
             summary.pruned = self.forget_missing(found)
         if self.changes_encoder:
@@ -311,7 +312,7 @@ class Collection:
         Parameters
         ----------
         image
-            File; it need not be in the collection.
+            File, or the address of an object; it need not be in the collection.
         exact
             Every image with exactly this code.
         radius

@@ -11,6 +11,7 @@ from typing import Any
 from hashae.errors import DocumentError
 from hashae.indexer.content import CONTENT_BYTES
 from hashae.indexer.new_file import replacing
+from hashae.object_store import is_address
 
 MAX_BYTES = 256 << 20
 """Largest file that is read: some 400,000 actions."""
@@ -115,19 +116,19 @@ def content_entry(value: Any, where: str, key: str = "content") -> bytes:
 
 
 def path_entry(value: Any, where: str, key: str = "path") -> str:
-    """Return an absolute path out of an object of a document.
+    """Return an absolute path, or the address of an object of a store, out of an object of a document.
 
     Raises
     ------
     DocumentError
-        If it is no absolute path, or none that a file system can have.
+        If it is neither, or a path that no file system can have.
     """
     text: str = entry(value, key, str, where)
     try:
         usable = b"\0" not in os.fsencode(text)
     except UnicodeEncodeError:  # surrogates that stand for no byte
         usable = False
-    if not usable or not os.path.isabs(text):
+    if not usable or not (os.path.isabs(text) or is_address(text)):
         raise DocumentError(f'{where}: "{key}" is {_shown(text)}; expected an absolute path')
     return text
 

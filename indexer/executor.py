@@ -22,6 +22,7 @@ from hashae.indexer.recovery import recover
 from hashae.indexer.report import TIERS
 from hashae.indexer.sources import is_below
 from hashae.indexer.summary import Progress
+from hashae.object_store import collapsed, is_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +245,8 @@ class Executor:
             raise ConfigError("action move needs a folder to move to, and no other action takes one: --to FOLDER")
         if to is None:
             return None
+        if is_address(to) or collapsed(to):
+            raise ConfigError(f"--to: {to} is the address of an object store; expected a folder of this machine")
         folder = os.path.realpath(to)
         if os.path.lexists(folder) and not os.path.isdir(folder):
             raise ConfigError(f"--to: {folder} is no folder")

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,6 +26,7 @@ from hashae.db.band_triggers import BANDS
 from hashae.db.claims import Claims
 from hashae.encoder import Encoded, Encoder
 from hashae.errors import ImageError, SourceError
+from hashae.images.ahead import reading_ahead
 from hashae.images.decode import DecodedImage, decode, large_images_allowed, read_bytes
 from hashae.images.isolated import IsolatedDecoder
 from hashae.images.scan import FoundFile, Problem, scan
@@ -129,7 +130,7 @@ class Ingest:
     def __init__(
         self,
         database: Database,
-        source: tuple[int, Path],
+        source: tuple[int, str],
         encoder: tuple[int, Encoder],
         in_flight: InFlight,
         *,
@@ -180,7 +181,7 @@ class Ingest:
         jobs: list[_Job] = []
         problems: list[Problem] = []
         seen_broken: set[str] = set()
-        root, number = self._folder / below, -1
+        root, number = f"{self._folder.rstrip('/')}/{below}" if below else self._folder, -1
         segment = SEGMENT if self._reader is None else SEGMENT_ELSEWHERE
         for number, found in enumerate(scan(root, problems.append)):
             relative = f"{below}/{found.relative}" if below else found.relative
@@ -284,7 +285,7 @@ class Ingest:
             for job in jobs
         ]
         at = 0
-        for outcomes, codes in self._reader.read(str(self._folder), wanted):
+        for outcomes, codes in self._reader.read(self._folder, wanted):
             these = jobs[at : at + len(outcomes)]
             at += len(outcomes)
             part = [self._done_elsewhere(job, outcome) for job, outcome in zip(these, outcomes, strict=True)]
@@ -355,12 +356,13 @@ class Ingest:
         return future.result()
 
     def _read_some(self, jobs: list[_Job]) -> list[_Done]:
-        return [self._read(job) for job in jobs]
+        with reading_ahead([job.file.path for job in jobs], read_bytes) as fetch:
+            return [self._read(job, fetch) for job in jobs]
 
-    def _read(self, job: _Job, *, anew: bool = False) -> _Done:
+    def _read(self, job: _Job, fetch: Callable[[str], bytes] | None = None, *, anew: bool = False) -> _Done:
         alone = self._isolate or job.file.path in self._in_flight.suspects
         try:
-            return self._look(job, self._read_apart if alone else self._read_here, anew=anew)
+            return self._look(job, self._read_apart if alone else partial(self._read_here, fetch or read_bytes), anew=anew)
         except ImageError as error:
             return _Done(job, reason=error.reason, lasts=lies_in_the_content(error))
 
@@ -375,8 +377,10 @@ class Ingest:
             return _Done(job, content, decoded())
 
     @contextmanager
-    def _read_here(self, path: str) -> Iterator[tuple[bytes, Callable[[], DecodedImage]]]:
-        data, form = read_bytes(path), self._encoder.form
+    def _read_here(
+        self, fetch: Callable[[str], bytes], path: str
+    ) -> Iterator[tuple[bytes, Callable[[], DecodedImage]]]:
+        data, form = fetch(path), self._encoder.form
 
         def decoded() -> DecodedImage:
             with self._in_flight.note(path):
@@ -442,7 +446,7 @@ class Ingest:
             with ThreadPoolExecutor(1) as encoding:
                 self._store([(again, encoding.submit(self._encode, again))])
 
-    def _refuse_empty(self, folder: Path, known: int) -> None:
+    def _refuse_empty(self, folder: str, known: int) -> None:
         if known:
             raise SourceError(
                 f"{folder} holds no pictures now, and the collection knows {known:,} of it: they are kept; if a drive "
@@ -496,7 +500,7 @@ def ingest_sources(
                 absent.append(error)
                 empty = "holds no pictures now" in str(error)
                 state = "folder is empty now (is its drive mounted?)" if empty else "folder cannot be listed now"
-                total.failed.append(Failure(str(source.path), f"{state}; its images are kept"))
+                total.failed.append(Failure(source.path, f"{state}; its images are kept"))
                 continue
             if not below:
                 on_done(source)

@@ -10,6 +10,7 @@ from typing import Protocol
 from hashae.errors import ConfigError
 from hashae.indexer.image_row import ImageRow
 from hashae.indexer.sources import is_below
+from hashae.object_store import is_address
 
 LOSSLESS = frozenset({"PNG", "BMP", "DIB", "TIFF", "PPM", "TGA", "RAW"})
 
@@ -205,7 +206,7 @@ def _place(path: str, folders: Sequence[str]) -> int:
     """Return the number of the first folder that holds a file, by its name or by where links lead; else their count."""
     if not folders:
         return 0
-    real = os.path.realpath(path)
+    real = path if is_address(path) else os.path.realpath(path)
     inside = (number for number, folder in enumerate(folders) if is_below(path, folder) or is_below(real, folder))
     return next(inside, len(folders))
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy import delete, exists, select, update
 
 from hashae.db import Database
 from hashae.db.schema import collections, failures, images, sources
 from hashae.indexer.sources import is_below
+from hashae.indexer.there import are_there, can_be_listed, holds_anything
 
 CHUNK = 500
 """Rows deleted in one statement."""
@@ -58,16 +58,17 @@ def find_missing(
     )
     with database.read() as connection:
         rows = connection.execute(query).all()
-    there = {root: _is_there(root, allow_empty=allow_empty) for root in {root for _, root, _ in rows}}
-    gone, away = [], 0
+    missing: dict[str, list[tuple[int, str]]] = {}
     for id_, root, below in rows:
-        path = os.path.join(root, below)
-        if folder is not None and not is_below(path, folder):
+        if folder is None or is_below(os.path.join(root, below), folder):
+            missing.setdefault(root, []).append((id_, below))
+    gone, away = [], 0
+    for root, images_ in missing.items():
+        if not (can_be_listed(root) if allow_empty else holds_anything(root)):
+            away += len(images_)
             continue
-        if not there[root]:
-            away += 1
-        elif not os.path.lexists(path):
-            gone.append((id_, path))
+        there = are_there(root, [below for _, below in images_])
+        gone += [(id_, os.path.join(root, below)) for (id_, below), is_ in zip(images_, there, strict=True) if not is_]
     return Missing(tuple(sorted(gone, key=lambda row: row[1])), away)
 
 
@@ -81,11 +82,3 @@ def forget_images(database: Database, collection: int, ids: list[int]) -> int:
         mine = collections.c.id == collection
         connection.execute(update(collections).where(mine).values(generation=collections.c.generation + 1))
     return count
-
-
-def _is_there(root: str | Path, *, allow_empty: bool) -> bool:
-    try:
-        with os.scandir(root) as entries:
-            return allow_empty or next(entries, None) is not None
-    except OSError:
-        return False

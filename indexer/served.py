@@ -28,6 +28,7 @@ from hashae.indexer.content import content_of
 from hashae.indexer.facts import Fact
 from hashae.indexer.image_row import ImageRow
 from hashae.indexer.nearest import has_faiss
+from hashae.object_store import is_address
 
 CODE = "SELECT code, confidence, detail FROM codes WHERE encoder = ? AND image = ?"
 PRESENT = """SELECT 1 FROM images JOIN sources ON sources.id = images.source
@@ -301,6 +302,8 @@ def _no_image(id_: int) -> UnknownName:
 
 def _check_regular(path: str) -> None:
     """Refuse what is no regular file any more: opening a FIFO would wait for ever."""
+    if is_address(path):
+        return
     try:
         regular = stat.S_ISREG(os.stat(path).st_mode)
     except OSError as error:

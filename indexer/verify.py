@@ -5,7 +5,6 @@ The file itself must be sound: see :mod:`hashae.db.salvage` for one that is not.
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from hashae.indexer.content import content_hash
 from hashae.indexer.ledger import NEVER
 from hashae.indexer.parts import Parts
 from hashae.indexer.summary import Progress
+from hashae.indexer.there import are_there, holds_anything
 
 SAMPLE = 100
 """Images that are read and encoded again to compare."""
@@ -186,9 +186,12 @@ def _check_files(parts: Parts, found: Check) -> None:
     )
     with parts.database.read() as connection:
         rows = connection.execute(query).all()
-    there = {root: _holds_anything(root) for root in {row[0] for row in rows}}
-    gone = sum(there[root] and not os.path.lexists(os.path.join(root, below)) for root, below in rows)
-    away = sum(not there[root] for root, _ in rows)
+    names: dict[str, list[str]] = {}
+    for root, below in rows:
+        names.setdefault(root, []).append(below)
+    there = {root for root in names if holds_anything(root)}
+    gone = sum(not is_ for root in there for is_ in are_there(root, names[root]))
+    away = sum(len(names[root]) for root in names.keys() - there)
     found.add("files", gone, f"{gone:,} files are gone since the last run of index", read_again=True)
     found.add("files", away, f"{away:,} pictures lie in folders that are missing or empty now; is a drive away?")
     default = parts.shelf.default()
@@ -270,11 +273,3 @@ def _delete_orphans(database: Database, connection: Connection) -> None:
         text("DELETE FROM codes WHERE image NOT IN (SELECT id FROM images) OR encoder NOT IN (SELECT id FROM encoders)")
     )
     database.delete_orphans(connection)
-
-
-def _holds_anything(folder: str) -> bool:
-    try:
-        with os.scandir(folder) as entries:
-            return next(entries, None) is not None
-    except OSError:
-        return False

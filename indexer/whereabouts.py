@@ -15,6 +15,8 @@ from sqlalchemy import Connection, and_, insert, select
 
 from hashae.db import Database, inserted_id
 from hashae.db.schema import codes, images, sources
+from hashae.indexer.there import holds_anything
+from hashae.object_store import exists, is_address
 
 _CODED = (
     # "+ 0" keeps SQLite from reading all codes of the encoder: it is to look the content up, then the image.
@@ -78,7 +80,8 @@ class Whereabouts:
         name = os.path.basename(path)
         gone = []
         for id_, root, at, missing in rows:
-            if id_ in self.vanished or (_is_gone(os.path.join(root, at)) and (missing or _is_there(root))):
+            its = os.path.join(root, at)
+            if id_ in self.vanished or (_is_gone(its, missing=missing) and (missing or holds_anything(root))):
                 gone.append((os.path.basename(at) != name, bool(missing), id_))
         if not gone:
             return None
@@ -113,8 +116,13 @@ def is_hidden(path: str, blocked: Collection[str]) -> bool:
     return any(path == name or path.startswith(f"{name}/") or name == "" for name in blocked)
 
 
-def _is_gone(path: str) -> bool:
-    """Tell whether there is surely nothing at a path; what may not be looked at is not gone."""
+def _is_gone(path: str, *, missing: bool) -> bool:
+    """Tell whether there is surely nothing at a path; what may not be looked at is not gone.
+
+    A store is asked only for what was missing before: each question takes as long as reading a small file.
+    """
+    if is_address(path):
+        return missing and not exists(path)
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -122,12 +130,3 @@ def _is_gone(path: str) -> bool:
     except OSError:
         return False
     return False
-
-
-def _is_there(folder: str) -> bool:
-    """Tell whether a folder is there and holds anything; an empty one may be the place of a drive that is away."""
-    try:
-        with os.scandir(folder) as entries:
-            return next(entries, None) is not None
-    except OSError:
-        return False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import signal
 import sys
 
@@ -138,3 +140,54 @@ def place(request, tmp_path):
     if request.param == "sqlite":
         return tmp_path / "photos.db"
     return request.getfixturevalue("server_url")
+
+
+@pytest.fixture(scope="session")
+def aws_config(tmp_path_factory):
+    """A configuration of the session's own: no test finds an account, or an endpoint, of the person who runs it."""
+    path = tmp_path_factory.mktemp("aws") / "config"
+    path.touch()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("AWS_", "FSSPEC_"))]:
+            patch.delenv(name)
+        patch.setenv("AWS_CONFIG_FILE", str(path))
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(path))
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield path
+
+
+@pytest.fixture(scope="session")
+def s3(aws_config):
+    """A client of an S3 server of the session's own, on this machine."""
+    server = pytest.importorskip("moto.server", reason="moto is not installed: pip install 'hashae[dev]'")
+    import boto3
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    running = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running.start()
+    host, port = running.get_host_and_port()
+    settings = {"endpoint_url": f"http://{host}:{port}", "region": "us-east-1"}
+    settings |= {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+    aws_config.write_text("\n".join(["[default]", *(f"{name} = {value}" for name, value in settings.items())]))
+    yield boto3.Session().client("s3")
+    running.stop()
+
+
+@pytest.fixture
+def bucket(s3, request):
+    """Return the name of a bucket of the test's own."""
+    name = re.sub("[^a-z0-9]+", "-", request.node.name.lower())[:50].strip("-")
+    s3.create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+def upload(s3, bucket):
+    """Return a function that puts a folder of this machine into the bucket."""
+
+    def put(folder, below=""):
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                s3.put_object(Bucket=bucket, Key=f"{below}{path.relative_to(folder)}", Body=path.read_bytes())
+
+    return put

@@ -47,9 +47,18 @@ ALLOWED = {
         "hashae.errors",
     ),
     "hashae.client": ("hashae.errors",),
-    "hashae.indexer": ("hashae.indexer", "hashae.db", "hashae.codes", *TRUST, "hashae.place", "hashae.errors"),
+    "hashae.indexer": (
+        "hashae.indexer",
+        "hashae.db",
+        "hashae.codes",
+        *TRUST,
+        "hashae.object_store",
+        "hashae.place",
+        "hashae.errors",
+    ),
     "hashae.db": ("hashae.db", "hashae.codes", "hashae.place", "hashae.errors"),
-    "hashae.images": ("hashae.images", "hashae.codes", "hashae.errors"),
+    "hashae.images": ("hashae.images", "hashae.codes", "hashae.object_store", "hashae.errors"),
+    "hashae.object_store": ("hashae.errors",),
     "hashae.session": ("hashae.session", "hashae.errors"),
     "hashae.encoder": (
         "hashae.encoder",
@@ -87,10 +96,15 @@ HOMES = {
     "ray": ("hashae.indexer.cluster",),
     "alembic": ("hashae.db",),
     "psycopg": ("hashae.db",),
+    "fsspec": ("hashae.object_store",),
+    "s3fs": (),
 }
 """Library -> the only parts that may import it."""
 
-LATE = ("fastapi", "torch", "faiss", "onnxruntime", "sqlalchemy", "psycopg", "onnx", "sklearn", "matplotlib", "ray")
+LATE = (
+    *("fastapi", "torch", "faiss", "onnxruntime", "sqlalchemy", "psycopg", "onnx", "sklearn", "matplotlib", "ray"),
+    "fsspec",
+)
 """What `hashae --help` must not load: each takes longer to import than the help may take."""
 
 

@@ -57,7 +57,7 @@ def test_the_version_is_said_once_more_and_the_same():
 
 
 def test_the_extras_of_the_documentation_exist():
-    extras = {"train", "serve", "heif", "raw", "watch", "gpu", "fast", "postgres", "ray", "dev"}
+    extras = {"train", "serve", "heif", "raw", "watch", "gpu", "fast", "postgres", "ray", "s3", "gcs", "dev"}
     assert set(PROJECT["project"]["optional-dependencies"]) == extras
 
 

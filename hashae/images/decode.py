@@ -26,6 +26,7 @@ from PIL import Image, UnidentifiedImageError
 from hashae.errors import ImageError
 from hashae.images.raw import is_raw, preview, sensor_hash
 from hashae.images.shrink import TURNS, orientation_of, to_mode, to_picture, upright_strips
+from hashae.object_store import is_address, read_stored
 
 # Formats whose decoders are Pillow's own and start no other program (EPS would start Ghostscript).
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "TGA", "ICO", "JPEG2000", "MPO", "HEIF", "AVIF")
@@ -76,13 +77,17 @@ class DecodedImage:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """Read a whole file.
+    """Read a whole file, or object of a store.
 
     Raises
     ------
     ImageError
         If it is missing, empty, unreadable or larger than `MAX_BYTES`.
+    SourceError
+        If its store does not answer.
     """
+    if is_address(path):
+        return read_stored(str(path), MAX_BYTES)
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size

@@ -11,6 +11,7 @@ from pathlib import Path
 from hashae.errors import SourceError
 from hashae.images.raw import ENDINGS as RAW_ENDINGS
 from hashae.images.raw import is_readable
+from hashae.object_store import check_stored_folder, collapsed, is_address, listed
 
 EXTENSIONS = frozenset(
     """.jpg .jpeg .jpe .jfif .png .gif .bmp .dib .tif .tiff .webp .ppm .pgm .pbm .pnm .tga .ico .jp2 .j2k
@@ -59,6 +60,8 @@ def check_folder(folder: str | Path) -> Path:
     SourceError
         If the folder is missing, is a file, or cannot be listed.
     """
+    if is_address(folder) or collapsed(folder):
+        raise SourceError(f"{folder} is the address of an object store; expected a folder of this machine")
     path = Path(os.path.realpath(folder))
     try:
         if not stat.S_ISDIR(path.stat().st_mode):
@@ -73,6 +76,23 @@ def check_folder(folder: str | Path) -> Path:
         raise
     except OSError as error:
         raise SourceError(f"{path} cannot be listed ({error.strerror or error})") from error
+
+
+def check_source(folder: str | Path) -> str:
+    """Return a folder of this machine as :func:`check_folder`, or of an object store, or say why it cannot be scanned.
+
+    Raises
+    ------
+    SourceError
+        If it is missing, or cannot be listed.
+    MissingDependency
+        If the library of the store is not installed.
+    """
+    if is_address(folder):
+        return check_stored_folder(str(folder))
+    if collapsed(folder):
+        raise SourceError(f"{folder} is an address made into a path, which drops a slash; give it as text")
+    return str(check_folder(folder))
 
 
 def is_candidate(name: str) -> bool:
@@ -100,7 +120,7 @@ def scan(folder: str | Path, on_problem: Callable[[Problem], None] | None = None
     Parameters
     ----------
     folder
-        Where to start.
+        Where to start; the address of an object store does, too.
     on_problem
         Called for each folder that cannot be listed and each broken link named like a picture; None ignores them.
 
@@ -109,11 +129,15 @@ def scan(folder: str | Path, on_problem: Callable[[Problem], None] | None = None
     SourceError
         If `folder` itself is missing or cannot be listed.
     """
+    report = on_problem or (lambda _problem: None)
+    return _scan_store(str(folder), report) if is_address(folder) else _scan_folder(folder, report)
+
+
+def _scan_folder(folder: str | Path, report: Callable[[Problem], None]) -> Iterator[FoundFile]:
     root = check_folder(folder)
     top = os.stat(root)
     seen = {(top.st_dev, top.st_ino)}
     pending = [("", str(root))]
-    report = on_problem or (lambda _problem: None)
     while pending:
         relative, path = pending.pop()
         try:
@@ -147,4 +171,32 @@ def scan(folder: str | Path, on_problem: Callable[[Problem], None] | None = None
                 yield FoundFile(entry.path, name, status.st_size, status.st_mtime_ns)
             else:
                 report(Problem(entry.path, name, "not a regular file (a pipe, socket or device)"))
+        pending.extend(reversed(below))
+
+
+def _scan_store(folder: str, report: Callable[[Problem], None]) -> Iterator[FoundFile]:
+    """Yield the pictures of an object store, in the order in which those of a folder of this machine come.
+
+    Each folder is one question, for each thousand names in it one more: what is hidden is never asked for.
+    """
+    root, pending = check_source(folder), [""]
+    while pending:
+        relative = pending.pop()
+        at = f"{root}/{relative}" if relative else root
+        try:
+            entries = listed(at)
+        except PermissionError as error:
+            if not relative:
+                raise SourceError(f"{root} cannot be listed (access denied: {error})") from error
+            report(Problem(at, relative, f"folder cannot be listed ({error})"))
+            continue
+        below = []
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            name = f"{relative}/{entry.name}" if relative else entry.name
+            if entry.is_folder:
+                below.append(name)
+            elif is_candidate(entry.name):
+                yield FoundFile(f"{root}/{name}", name, entry.size, entry.mtime_ns)
         pending.extend(reversed(below))

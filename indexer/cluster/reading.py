@@ -12,19 +12,21 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 
 from hashae.encoder import Encoded, Encoder
-from hashae.errors import HashaeError, ImageError, SourceError
+from hashae.errors import HashaeError, ImageError, MissingDependency, SourceError
+from hashae.images.ahead import reading_ahead
 from hashae.images.canonical import CanonicalForm
 from hashae.images.decode import decode, large_images_allowed, read_bytes
 from hashae.images.isolated import IsolatedDecoder
 from hashae.indexer.cluster.session import TRIES, Cluster, lost_too_often
 from hashae.indexer.remote import Outcome, Wanted, lies_in_the_content
+from hashae.object_store import is_address
 
 PART = 64
 """Files whose thumbs are encoded in one call, as one process does it."""
@@ -143,7 +145,7 @@ def read_block(table: Any, *, folder: str, form: CanonicalForm, attempts: Any) -
     import pyarrow
     import ray
 
-    if not os.path.isdir(folder):
+    if not is_address(folder) and not os.path.isdir(folder):
         raise _refused(
             attempts,
             SourceError,
@@ -158,11 +160,16 @@ def read_block(table: Any, *, folder: str, form: CanonicalForm, attempts: Any) -
     with ExitStack() as stack:
         stack.enter_context(large_images_allowed())
         apart: list[IsolatedDecoder] = []
-        for path, known, alone in zip(*(table[name].to_pylist() for name in ("path", "known", "alone")), strict=True):
+        paths = [os.fsdecode(path) for path in table["path"].to_pylist()]
+        fetch = stack.enter_context(reading_ahead(paths))
+        for path, known, alone in zip(paths, *(table[name].to_pylist() for name in ("known", "alone")), strict=True):
             if (alone or again) and not apart:
                 apart.append(IsolatedDecoder())
                 stack.callback(apart[0].close)
-            outcome, thumb = look(os.fsdecode(path), known, form, apart[0] if alone or again else None)
+            try:
+                outcome, thumb = look(path, known, form, apart[0] if alone or again else None, fetch)
+            except (SourceError, MissingDependency) as error:  # of a store, not of one file in it
+                raise _refused(attempts, SourceError, f"node {_address()} of the cluster: {error}") from error
             for name, value in zip(_SCHEMA, (*_row(outcome), thumb), strict=True):
                 columns[name].append(value)
     kinds = {"width": pyarrow.int32(), "height": pyarrow.int32(), "lasts": pyarrow.bool_()}
@@ -188,7 +195,11 @@ _SCHEMA = ("content", "width", "height", "format", "reason", "lasts", "thumb")
 
 
 def look(
-    path: str, known: bytes | None, form: CanonicalForm, apart: IsolatedDecoder | None
+    path: str,
+    known: bytes | None,
+    form: CanonicalForm,
+    apart: IsolatedDecoder | None,
+    fetch: Callable[[str], bytes] = read_bytes,
 ) -> tuple[Outcome, bytes | None]:
     """Read a file, and decode it if its content is not the known one; return its thumb if it was decoded.
 
@@ -202,10 +213,12 @@ def look(
         Of the encoder.
     apart
         Decodes in another process; None does it here.
+    fetch
+        Reads a file, where it is not done in another process.
     """
     try:
         if apart is None:
-            data = read_bytes(path)
+            data = fetch(path)
             content = hashlib.sha256(data).digest()[:16]
         else:
             content = apart.read(path)[:16]
