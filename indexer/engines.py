@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from time import perf_counter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,6 +28,7 @@ from hashae.indexer.order import band_order, check_order
 from hashae.indexer.planner import (
     THREADS_FROM,
     Ledger,
+    Pace,
     Path,
     Plan,
     Work,
@@ -84,6 +87,7 @@ class Engines:
         self._settled: dict[tuple[str, int, int, str], Plan] = {}
         self.used: set[tuple[str, str, bool]] = set()
         """Question, method and whether compiled: paths that have answered, so that what they need is made."""
+        self._pace = {"within_paths": Pace(), "nearest_paths": Pace()}
         self._ledger, self._broken = Ledger(), False  # broken: numba is there, but does not work
 
     @property
@@ -121,6 +125,7 @@ class Engines:
             faiss=has_faiss(),
             numba=self._numba(),
             work=self._work(radius),
+            fast_word=self._pace[paths_of.__name__].word,
         )
         plan = self._choose(paths, method)
         # Nothing that is not ready would be faster: then the next choice is the same, until something is made.
@@ -133,9 +138,9 @@ class Engines:
         if not len(self.codes):
             return no_hits(len(queries))
         if plan.method == "scan":
-            return self._scan().within(
-                queries, radius, kernels=self._loops("flat_kernels", plan), threads=self._threads_for(plan, queries)
-            )
+            kernels, threads = self._loops("flat_kernels", plan), self._threads_for(plan, queries)
+            scan = partial(self._scan().within, queries, radius, kernels=kernels, threads=threads)
+            return self._paced("within_paths", scan, len(queries), threads) if kernels else scan()
         if plan.method == "faiss":
             return self._flat().within(queries, radius)
         if plan.method == "flips":
@@ -166,9 +171,18 @@ class Engines:
             return card.nearest(queries, k)
         if plan.method == "bands":
             return self._nearest_by_bands(queries, k, plan)
-        return self._scan().nearest(
-            queries, k, kernels=self._loops("flat_kernels", plan), threads=self._threads_for(plan, queries)
-        )
+        kernels, threads = self._loops("flat_kernels", plan), self._threads_for(plan, queries)
+        scan = partial(self._scan().nearest, queries, k, kernels=kernels, threads=threads)
+        return self._paced("nearest_paths", scan, len(queries), threads) if kernels else scan()
+
+    def _paced(self, kind: str, scan: Callable[[], Hits], queries: int, threads: int) -> Hits:
+        """Read all codes, and note how fast that is here."""
+        start = perf_counter()
+        hits = scan()
+        words = len(self.codes) * -(-self.bits // 64) * queries / threads
+        if self._pace[kind].note(words, perf_counter() - start):
+            self._settled.clear()
+        return hits
 
     def bands(self) -> MultiIndex:
         """Return the multi-index, made now if it is not there.

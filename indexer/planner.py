@@ -32,7 +32,11 @@ FAST_CANDIDATE, FAST_WIDE_CANDIDATE = 1.5, 20
 WORD, BLOCK = 1.0, 5_000
 """Read 64 bits and count, in a row, with numpy; a few calls for each block of 16,384 codes."""
 FAST_WORD, FETCH = 0.08, 0.1
-"""The same compiled, in the cache; fetch 64 bits from memory, once for all queries of a batch."""
+"""The same compiled, in the cache; fetch 64 bits from memory, once for all queries of a batch.
+
+A processor that cannot count bits in vectors takes five times as long. Which it is shows when all codes have been read
+once, so the faster one is expected before; see :class:`Pace`.
+"""
 FAISS_CODE, FAISS_WORD = 0.3, 0.12
 """One code in FAISS, and each 64 bits of it."""
 SELECT = 8
@@ -47,7 +51,11 @@ COPY = 2
 """Copy 64 bits into an index of FAISS, or word after word."""
 THREADS_FROM = 5_000_000
 """Cost from which threads share the work of a batch: below, starting them costs more than they save."""
-EXACT_UP_TO = 1_000_000
+PACED_FROM = 1_000_000
+"""Words read by a thread from which a search tells the pace of the processor."""
+DIFFERENT = 0.75
+"""Share of a pace below which another one is different."""
+EXACT_UP_TO = 500_000
 """Codes up to which the nearest are found by reading all: no bucket is faster than a row of codes in the cache."""
 
 
@@ -207,6 +215,7 @@ def within_paths(
     faiss: bool = False,
     numba: bool = False,
     work: Work | None = None,
+    fast_word: float = FAST_WORD,
 ) -> list[Path]:
     """Return every path of a neighbourhood search; see :func:`plan_within`. `work` defaults to :func:`even_work`."""
     words, m = -(-bits // 64), queries
@@ -236,10 +245,11 @@ def within_paths(
         why = f"only {size:,} codes lie within radius {radius}: looking each one up is cheapest"
         paths.append(Path("flips", False, each, ("table",), why))
     if faiss:
-        each = shared(m * n * (FAISS_CODE + words * FAISS_WORD), threads)
+        slower = fast_word / FAST_WORD  # it counts bits with the same instructions
+        each = shared(m * n * (FAISS_CODE + words * FAISS_WORD) * slower, threads)
         paths.append(Path("faiss", False, CALL + each, ("faiss", "flat"), read))
     if numba:
-        each = shared(n * words * (FETCH + m * FAST_WORD), threads)
+        each = shared(n * words * (FETCH + m * fast_word), threads)
         paths.append(Path("scan", True, CALL + each, ("numba", "columns"), read))
         each = shared(m * (work.probes * FAST_PROBE + work.candidates * fast_candidate), threads)
         paths.append(Path("bands", True, CALL + each, ("numba", "bands"), banded))
@@ -256,6 +266,7 @@ def nearest_paths(
     faiss: bool = False,
     numba: bool = False,
     work: Work | None = None,
+    fast_word: float = FAST_WORD,
 ) -> list[Path]:
     """Return every path of a search of the k nearest codes.
 
@@ -278,11 +289,12 @@ def nearest_paths(
             Path("bands", False, CALL + work.steps * (STEP if words == 1 else WIDE_STEP) + m * each, ("bands",), banded)
         )
     if faiss:
-        each = shared(m * n * (FAISS_CODE + words * FAISS_WORD), threads)
+        slower = fast_word / FAST_WORD  # it counts bits with the same instructions
+        each = shared(m * n * (FAISS_CODE + words * FAISS_WORD) * slower, threads)
         paths.append(Path("faiss", False, CALL + each + m * k * SELECT, ("faiss", "flat"), read))
     if numba:
         kept = k * (1 + log(max(n * words / 8192, 1))) * 8 * SELECT  # codes that were among the k nearest for a while
-        each = shared(n * words * (FETCH + m * FAST_WORD) + m * kept, threads)
+        each = shared(n * words * (FETCH + m * fast_word) + m * kept, threads)
         paths.append(Path("scan", True, CALL + each, ("numba", "columns"), read))
     if numba and banding:
         each = shared(m * (work.probes * FAST_PROBE + work.candidates * fast_candidate), threads)
@@ -305,6 +317,33 @@ def making_costs(n: int, bits: int) -> dict[str, float]:
         "columns": 0.0 if bits % 64 == 0 and words == 1 else n * words * COPY,
         "table": n * SORT,
     }
+
+
+class Pace:
+    """How fast this processor reads all codes with the compiled loops, as searches have shown.
+
+    Attributes
+    ----------
+    word
+        Nanoseconds of one thread for 64 bits.
+    """
+
+    def __init__(self) -> None:
+        self.word, self._seen = FAST_WORD, 0
+
+    def note(self, words: float, seconds: float) -> bool:
+        """Take one search into account: 64-bit words read by each thread. Return True if plans should be made anew."""
+        if words < PACED_FROM:
+            return False
+        self._seen += 1
+        if self._seen == 1:  # loaded what was compiled before
+            return False
+        found = seconds * 1e9 / words
+        if self._seen > 2 and found > self.word / DIFFERENT:  # the fastest counts: others had the processor in between
+            return False
+        changed = not self.word * DIFFERENT < found < self.word / DIFFERENT
+        self.word = found if changed else self.word
+        return changed
 
 
 class Ledger:

@@ -18,7 +18,7 @@ from hashae.indexer.compiled import has_numba
 from hashae.indexer.flips import FLIP_LIMIT, neighbourhood_size
 from hashae.indexer.gpu import has_gpu
 from hashae.indexer.index import NEAREST_METHODS, WITHIN_METHODS, HashIndex
-from hashae.indexer.planner import plan_nearest, plan_within
+from hashae.indexer.planner import FAST_WORD, Pace, nearest_paths, plan_nearest, plan_within, within_paths
 
 BITS = (8, 24, 64, 72, 128, 256)
 NUMBA = pytest.mark.skipif(not has_numba(), reason="numba, the extra 'fast', is not installed")
@@ -437,6 +437,46 @@ def test_the_planner_of_nearest_codes():
     assert plan_nearest(1_000_000, queries=1000, faiss=True, numba=True).method == "scan"
     assert plan_nearest(10_000_000, faiss=True, numba=True).method == "bands"
     assert plan_nearest(10_000_000, 256, faiss=True, numba=True).method == "scan"
+
+
+def test_the_pace_of_reading_all_codes_is_learned():
+    pace, words = Pace(), 100_000_000
+    slow, fast = 0.4, 0.41
+    assert not pace.note(1000, 1.0)  # too few to tell
+    assert not pace.note(words, 5.0)  # loads what was compiled before
+    assert pace.word == FAST_WORD
+    assert pace.note(words, slow * words / 1e9)
+    assert pace.word == pytest.approx(slow)
+    assert not pace.note(words, fast * words / 1e9)  # about the same
+    assert not pace.note(words, 9 * slow * words / 1e9)  # something else had the processor
+    assert pace.word == pytest.approx(slow)
+    assert pace.note(words, 0.1 * words / 1e9)
+    assert pace.word == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("paths", [within_paths, nearest_paths])
+def test_a_slow_pace_makes_all_that_reads_every_code_dear(paths):
+    for word, times in ((FAST_WORD, 1), (5 * FAST_WORD, 4)):
+        costs = {p.name: p.cost for p in paths(1_000_000, 64, 3, queries=1000, faiss=True, numba=True, fast_word=word)}
+        usual = {p.name: p.cost for p in paths(1_000_000, 64, 3, queries=1000, faiss=True, numba=True)}
+        for name in ("scan (numba)", "faiss"):
+            assert costs[name] >= times * usual[name]
+        assert costs["bands (numba)"] == usual["bands (numba)"]
+
+
+@NUMBA
+def test_a_search_notes_the_pace(monkeypatch):
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 256, (20_000, 8), dtype=np.uint8)
+    index = HashIndex.from_sorted(64, np.arange(20_000), codes, compiled=True)
+    seen = []
+    monkeypatch.setattr(Pace, "note", lambda self, words, seconds: seen.append((words, seconds)) or True)
+    index.nearest_arrays(codes[:100], 3, method="scan")
+    index.within_arrays(codes[:100], 3, method="scan")
+    assert [words for words, _ in seen] == [2_000_000, 2_000_000]
+    assert all(seconds > 0 for _, seconds in seen)
+    index.within_arrays(codes[:100], 3, method="bands")
+    assert len(seen) == 2
 
 
 def test_views_are_read_only():
