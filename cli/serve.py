@@ -39,6 +39,14 @@ from hashae.place import Place, place_of
     help="Largest picture that is taken, in MiB.",
 )
 @click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Processes that answer. With several, one more runs jobs; SIGHUP replaces them one by one.",
+)
+@click.option("--read-only", is_flag=True, help="Refuse what would change the collection or its files.")
+@click.option(
     "--open",
     "opens",
     type=click.Choice(["search", "duplicates", "map", "collection"]),
@@ -61,6 +69,8 @@ def serve(
     wants_token: bool | None,
     allow_hosts: tuple[str, ...],
     max_upload: int,
+    workers: int,
+    read_only: bool,
     opens: str | None,
     files: tuple[Place, ...],
 ) -> None:
@@ -76,14 +86,14 @@ def serve(
       hashae serve --port 9000 --db photos.db
       hashae serve --db photos.db --db scans.db
       hashae serve --host 0.0.0.0 --allow-host nas.local
+      hashae serve --workers 2 --db postgresql+psycopg://ann@db.local/photos
+      hashae serve --workers 4 --read-only --db postgresql+psycopg://ann@replica.local/photos
     """
     from hashae.cli.output import say
     from hashae.errors import ConfigError, MissingDependency
 
     try:
-        import uvicorn
-
-        from hashae.serve.app import create_app
+        from hashae.serve.workers import serve_alone, serve_many
     except ModuleNotFoundError as error:
         raise MissingDependency(f"the page ({error.name} is missing)", "serve") from error
     from hashae.serve.settings import MIB, ServeSettings, is_loopback
@@ -102,33 +112,25 @@ def serve(
             allow_hosts=allow_hosts,
             max_bytes=max_upload * MIB,
             threads=default_workers(),
+            read_only=read_only,
+            workers=workers,
         )
-        app = create_app(settings)
-        for desk in app.state.desks:
-            desk.warm()
-        say(f"{settings.url}  (stop with Ctrl+C)")
-        if not is_loopback(host):
-            say("note: this is plain HTTP; whoever can listen in on the network sees pictures and token")
-        if opens:
-            import webbrowser
 
-            several = len(settings.collections) > 1
-            webbrowser.open(settings.url_of("/" if opens == "search" or several else f"/{opens}"))
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            limit_concurrency=256,
-            timeout_keep_alive=20,
-            timeout_graceful_shutdown=5,
-        )
+        def tell() -> None:
+            say(f"{settings.url}  (stop with Ctrl+C)")
+            if not is_loopback(host):
+                say("note: this is plain HTTP; whoever can listen in on the network sees pictures and token")
+            if opens:
+                import webbrowser
+
+                several = len(settings.collections) > 1
+                webbrowser.open(settings.url_of("/" if opens == "search" or several else f"/{opens}"))
+
         try:
-            uvicorn.Server(config).run(sockets=[listener])
-        except KeyboardInterrupt:  # the way to stop it: everything is closed by now
-            say("stopped")
+            (serve_many if workers > 1 else serve_alone)(settings, listener, tell)
         except OSError as error:
             raise ConfigError(f"{host}:{port} cannot be served ({error.strerror or error})") from error
+        say("stopped")
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -128,6 +128,16 @@ def load_index(path: Path, stamp: Stamp, *, threads: int = 1) -> HashIndex | Non
     return index
 
 
+def stamp_of(path: Path) -> Stamp | None:
+    """Return what the index kept at `path` was made from, by its header alone; None if there is none in order."""
+    try:
+        with path.open("rb") as file:
+            about = _header(file.read(16), file, os.fstat(file.fileno()).st_size)[0]
+        return Stamp(**about["stamp"])
+    except (OSError, Unusable, TypeError):
+        return None
+
+
 def save_index(path: Path, index: HashIndex, stamp: Stamp) -> bool:
     """Keep an index, its bands included, at `path`; return whether that worked.
 

@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 
 from hashae.calibration import MIN_CODES
 from hashae.errors import CollectionError
+from hashae.indexer import kept_index
 from hashae.indexer.catalogue import Catalogue
 from hashae.indexer.crowding import REFERENCE, crowding
 from hashae.indexer.facts import FactBook
 from hashae.indexer.index import HashIndex
 from hashae.indexer.kept_index import KeptIndex
 from hashae.indexer.summary import Progress
+
+NEIGHBOURS = 24
+"""Nearest codes that a new table is asked for before it answers others: what that needs is made by then."""
 
 WORTH_IT = 0.25
 """Share of new codes from which the crowding of a large collection is computed at once: less work than they were."""
@@ -61,15 +65,22 @@ class CodeTables:
         Of the collection.
     threads
         Of searches.
+
+    Attributes
+    ----------
+    followed
+        True while a :class:`hashae.indexer.following.Follower` keeps the table current: then questions do not wait
+        until a large one was read anew.
     """
 
     def __init__(self, catalogue: Catalogue, facts: FactBook, indexes: KeptIndex, *, threads: int) -> None:
         self._catalogue, self._facts, self._threads = catalogue, facts, threads
         self._indexes = indexes
         self._kept: CodeTable | None = None
+        self.followed = False
 
     def current(self, encoder: int, bits: int) -> CodeTable:
-        """Return the table of the collection as it is.
+        """Return the table of the collection as it is; where it is large and followed, that of some seconds ago.
 
         Parameters
         ----------
@@ -78,17 +89,51 @@ class CodeTables:
         bits
             Code length.
         """
-        generation = self._catalogue.generation()
-        if self._kept is None or (self._kept.generation, self._kept.encoder) != (generation, encoder):
-            self._kept = CodeTable(encoder, generation, self._indexes.load(encoder, bits, generation))
-        return self._kept
+        kept, generation = self._kept, self._catalogue.generation()
+        if kept is None or not self._answers(kept, encoder, generation):
+            kept = self._kept = CodeTable(encoder, generation, self._indexes.load(encoder, bits, generation))
+        return kept
 
     def loaded(self, encoder: int) -> bool:
-        """Tell whether the table of the collection as it is lies in memory."""
-        return self._kept is not None and (self._kept.generation, self._kept.encoder) == (
-            self._catalogue.generation(),
-            encoder,
-        )
+        """Tell whether :meth:`current` answers from memory."""
+        return self._kept is not None and self._answers(self._kept, encoder, self._catalogue.generation())
+
+    def behind(self) -> bool:
+        """Tell whether the table in memory is followed, and the collection has moved on."""
+        kept = self._kept
+        return kept is not None and self._is_followed(kept) and kept.generation != self._catalogue.generation()
+
+    def catch_up(self, *, makes: bool) -> bool:
+        """Replace the table in memory by a newer one, made ready for questions; tell whether there was one.
+
+        Parameters
+        ----------
+        makes
+            Make it from the tables of the database if need be; else only a newer file beside the collection will do.
+        """
+        kept = self._kept
+        if kept is None:
+            return False
+        generation, bits = self._catalogue.generation(), kept.index.bits
+        if makes:
+            index = self._indexes.load(kept.encoder, bits, generation)
+        else:
+            found = self._indexes.newer(kept.encoder, bits, kept.generation, generation)
+            if found is None:
+                return False
+            generation, index = found
+        if len(index):
+            index.explained(index.codes[0], k=NEIGHBOURS)
+        if self._kept is kept:  # else a question was quicker
+            self._kept = CodeTable(kept.encoder, generation, index)
+        return True
+
+    def _answers(self, kept: CodeTable, encoder: int, generation: int) -> bool:
+        return kept.encoder == encoder and (kept.generation == generation or self._is_followed(kept))
+
+    def _is_followed(self, kept: CodeTable) -> bool:
+        # A small one is read anew before anybody notices, and then every answer is of this moment.
+        return self.followed and len(kept.index) >= kept_index.KEPT_FROM
 
     def stored_crowding(self, table: CodeTable) -> NDArray[np.float32] | None:
         """Return the crowding of all images of a table, or None if the collection changed since it was computed."""

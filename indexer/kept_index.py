@@ -7,17 +7,15 @@ from collections.abc import Iterable
 from time import perf_counter
 
 import numpy as np
-from sqlalchemy import select
 
 from hashae.codes import Codes
 from hashae.db import Database
-from hashae.db.schema import codes as codes_table
-from hashae.db.schema import collections, encoders
 from hashae.errors import CollectionError
-from hashae.indexer.cache import Stamp, cache_path, load_index, save_index
+from hashae.indexer.cache import Stamp, cache_path, load_index, save_index, stamp_of
 from hashae.indexer.catalogue import Catalogue
 from hashae.indexer.file_search import FileAnswer
 from hashae.indexer.index import HashIndex
+from hashae.indexer.lookups import look_up_many
 from hashae.indexer.match import Match
 from hashae.indexer.memory import memory_left
 from hashae.indexer.planner import Explanation
@@ -81,9 +79,32 @@ class KeptIndex:
             raise TooLittleMemory(lacking)
         ids, codes = self._catalogue.codes(encoder, bits)
         index = HashIndex.from_sorted(bits, ids, codes, threads=self._threads)
-        if len(index) >= KEPT_FROM:
-            save_index(path, index, stamp)
+        if len(index) >= KEPT_FROM and save_index(path, index, stamp):
+            # What was just written is mapped: its pages are shared with every other process that does.
+            return load_index(path, stamp, threads=self._threads) or index
         return index
+
+    def newer(self, encoder: int, bits: int, than: int, current: int) -> tuple[int, HashIndex] | None:
+        """Return the index that another process has kept since, and its generation; None if there is none.
+
+        Parameters
+        ----------
+        encoder
+            Row id.
+        bits
+            Code length.
+        than
+            Generation that it has to be newer than.
+        current
+            Generation of the collection, which it may not have reached yet.
+        """
+        path = cache_path(self._database.beside, self._collection)
+        found = stamp_of(path)
+        if found is None or not than < found.generation <= current:
+            return None
+        wanted = self.stamp(encoder, bits, found.generation)
+        index = load_index(path, wanted, threads=self._threads) if found == wanted else None
+        return None if index is None else (found.generation, index)
 
     def lacking_memory(self, bits: int) -> str:
         """Return the sentence that says how much memory the codes need, if there is too little; else nothing."""
@@ -124,16 +145,9 @@ class KeptIndex:
 
     def stamp(self, encoder: int, bits: int, generation: int) -> Stamp:
         """Return what an index of this encoder's codes, made at this generation, is stamped with."""
-        fingerprint = select(encoders.c.fingerprint).where(encoders.c.id == encoder)
-        created = select(collections.c.created).where(collections.c.id == self._collection)
-        with self._database.read() as connection:
-            return Stamp(
-                connection.execute(fingerprint).scalar_one(),
-                self._collection,
-                connection.execute(created).scalar_one(),
-                generation,
-                bits,
-            )
+        query = "SELECT fingerprint, created FROM encoders, collections WHERE encoders.id = ? AND collections.id = ?"
+        fingerprint, created = self._database.row(query, (encoder, self._collection))
+        return Stamp(fingerprint, self._collection, created, generation, bits)
 
     def _agrees(self, index: HashIndex, encoder: int) -> bool:
         """Compare some codes of a kept index with the tables.
@@ -149,8 +163,9 @@ class KeptIndex:
         return all(stored.get(id_) == code.tobytes() for id_, code in zip(ids, codes, strict=True))
 
     def _stored(self, encoder: int, ids: Iterable[int]) -> dict[int, bytes]:
-        query = select(codes_table.c.image, codes_table.c.code).where(
-            codes_table.c.encoder == encoder, codes_table.c.image.in_(list(ids))
-        )
-        with self._database.read() as connection:
-            return {image: code for image, code in connection.execute(query)}
+        query = "SELECT image, code FROM codes WHERE encoder + 0 = ? AND image IN ({})"  # by the images, not all codes
+        return {
+            image: bytes(code)
+            for rows in look_up_many(self._database, query, (encoder,), list(ids))
+            for image, code in rows
+        }

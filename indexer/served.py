@@ -1,7 +1,8 @@
 """A collection that many threads ask at once: what a server needs of it, image by image.
 
 One connection that stays open and one index in memory answer all quick questions, one at a time; pictures are decoded
-and encoded outside that lock, so that one slow file keeps nobody waiting but its own asker.
+and encoded outside that lock, so that one slow file keeps nobody waiting but its own asker. The index of a large
+collection follows it in the background, a few seconds behind.
 """
 
 from __future__ import annotations
@@ -26,13 +27,35 @@ from hashae.indexer.answer_query import Question, answer_query
 from hashae.indexer.collection import Collection
 from hashae.indexer.content import content_of
 from hashae.indexer.facts import Fact
+from hashae.indexer.following import Follower
 from hashae.indexer.image_row import ImageRow
 from hashae.indexer.nearest import has_faiss
 from hashae.object_store import is_address
+from hashae.place import Place
 
 CODE = "SELECT code, confidence, detail FROM codes WHERE encoder = ? AND image = ?"
 PRESENT = """SELECT 1 FROM images JOIN sources ON sources.id = images.source
 WHERE images.id = ? AND sources.collection = ? AND NOT images.missing"""
+
+
+def prepare(place: Place, *, threads: int = 2) -> None:
+    """Open a collection once, before several processes do: its schema is up to date then, and a large index kept.
+
+    Parameters
+    ----------
+    place
+        Collection file, or URL of its database.
+    threads
+        CPU threads.
+
+    Raises
+    ------
+    CollectionError
+        If it cannot be opened.
+    """
+    with Collection.open(place, create=False, threads=threads) as collection:
+        if collection.has_encoder and len(collection):
+            collection._parts.table()
 
 
 @dataclass(frozen=True)
@@ -79,16 +102,29 @@ class ServedCollection:
     Parameters
     ----------
     collection
-        Open; closed by its owner.
+        Open; closed by its owner, after this.
     decoders
         Pictures that are decoded at the same time: each may take some hundred megabytes for a moment.
+    makes
+        Make the index anew when the collection has changed; else another process does, and its file is mapped. See
+        :class:`hashae.indexer.following.Follower`.
     """
 
-    def __init__(self, collection: Collection, *, decoders: int = 2) -> None:
+    def __init__(self, collection: Collection, *, decoders: int = 2, makes: bool = True) -> None:
         self.collection = collection
         self._parts = collection._parts
         self._lock = RLock()
         self._decoding = BoundedSemaphore(decoders)
+        self._follower = Follower(self._parts.tables, makes=makes)
+
+    def close(self) -> None:
+        """Stop following the collection."""
+        self._follower.close()
+
+    def catch_up(self) -> None:
+        """Answer as the collection is now, and not as it was some seconds ago, from here on."""
+        if self._parts.tables.behind():
+            self._parts.tables.catch_up(makes=True)
 
     @property
     def threads(self) -> int:

@@ -91,7 +91,7 @@ HOMES = {
     "click": ("hashae.cli",),
     "fastapi": ("hashae.serve",),
     "starlette": ("hashae.serve",),
-    "uvicorn": ("hashae.cli.serve",),
+    "uvicorn": ("hashae.serve",),
     "sqlalchemy": ("hashae.db", "hashae.indexer"),
     "ray": ("hashae.indexer.cluster",),
     "alembic": ("hashae.db",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ import hashae
 from hashae.errors import CollectionError, HashaeError, ImageError, UnknownName
 from hashae.serve import api, api_changes, assets, pages, server
 from hashae.serve.desk import Desk
+from hashae.serve.forward import Forward
 from hashae.serve.guard import Guard
 from hashae.serve.metrics import Measured, Metrics
 from hashae.serve.settings import ServeSettings
@@ -46,11 +48,19 @@ def create_app(settings: ServeSettings) -> FastAPI:
         If a collection cannot be opened.
     """
     desks = _open(settings)
-    metrics = Metrics()
+    metrics = _metrics(settings)
+
+    async def keep_counts() -> None:
+        while True:
+            await asyncio.sleep(1)
+            metrics.keep()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        keeping = asyncio.create_task(keep_counts())
         yield
+        keeping.cancel()
+        metrics.close()
         for desk in desks.values():
             desk.close()
 
@@ -69,9 +79,20 @@ def create_app(settings: ServeSettings) -> FastAPI:
             _add_collection(part, desk, base=bases[name], bases=bases)
             app.mount(bases[name], part)
     pages.load_templates()
+    if settings.forwards:
+        app.add_middleware(Forward, path=settings.background)
     app.add_middleware(Measured, metrics=metrics)
     app.add_middleware(Guard, settings=settings)
     return app
+
+
+def _metrics(settings: ServeSettings) -> Metrics:
+    """Return counters: shared with the other workers if there are any."""
+    if settings.folder is None or not settings.forwards:
+        return Metrics()
+    from hashae.serve.shared_metrics import SharedMetrics  # locks files in the way of Unix
+
+    return SharedMetrics(settings.folder)
 
 
 def _open(settings: ServeSettings) -> dict[str, Desk]:

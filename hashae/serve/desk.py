@@ -14,7 +14,7 @@ from hashae.indexer.projection import project
 from hashae.indexer.served import ServedCollection
 from hashae.indexer.summary import Progress
 from hashae.serve.jobs import Jobs
-from hashae.serve.pictures import Thumbnails
+from hashae.serve.pictures import KEPT_BYTES, Thumbnails
 from hashae.serve.review import Review
 from hashae.serve.settings import ServeSettings
 
@@ -39,8 +39,8 @@ class Desk:
     def __init__(self, settings: ServeSettings) -> None:
         self.settings = settings
         self.collection = Collection.open(settings.collection, create=False, threads=settings.threads)
-        self.served = ServedCollection(self.collection, decoders=settings.threads)
-        self.thumbnails = Thumbnails(self.served, decoders=settings.threads)
+        self.served = ServedCollection(self.collection, decoders=settings.threads, makes=not settings.forwards)
+        self.thumbnails = Thumbnails(self.served, decoders=settings.threads, kept_bytes=KEPT_BYTES // settings.workers)
         self.review = Review(self.served)
         self.jobs = Jobs()
         self._lock = Lock()
@@ -49,7 +49,13 @@ class Desk:
     def close(self) -> None:
         """Wait for what runs, and close the collection."""
         self.jobs.close()
+        self.served.close()
         self.collection.close()
+
+    @property
+    def is_idle(self) -> bool:
+        """True if nothing is lost when this process ends: no job runs, and no review is open."""
+        return not self.jobs.running and self.review.is_empty
 
     def warm(self) -> None:
         """Load and count what the first pages need, so that they are as quick as the next."""
@@ -66,15 +72,15 @@ class Desk:
 
     def points(self) -> bytes:
         """Return the map: for each image its id, ``uint32`` little-endian, then x and y, ``uint16`` of 65,535 each."""
+        ids, codes, generation = self.served.codes()
 
         def make() -> bytes:
-            ids, codes, _ = self.served.codes()
             points = np.empty(len(ids), np.dtype([("id", "<u4"), ("x", "<u2"), ("y", "<u2")]))
             places = (project(codes) * 65535).round().astype(np.uint16)
             points["id"], points["x"], points["y"] = ids, places[:, 0], places[:, 1]
             return points.tobytes()
 
-        return self._once("map", make)
+        return self._once("map", make, generation)
 
     def some_images(self, count: int, seed: int) -> list[int]:
         """Return the ids of some images, drawn with a seed; fewer if there are fewer."""
@@ -97,6 +103,7 @@ class Desk:
     def index(self, tell: Tell) -> dict[str, Any]:
         """Bring the folders of the collection up to date."""
         summary = self._alone(lambda collection: collection.index(workers=self.settings.threads, on_progress=tell))
+        self.served.catch_up()
         names = ("added", "changed", "unchanged", "missing", "encoded", "seconds")
         return {name: getattr(summary, name) for name in names} | {"failed": len(summary.failed)}
 
@@ -106,8 +113,9 @@ class Desk:
         with Collection.open(settings.collection, create=False, threads=settings.threads) as collection:
             return work(collection)
 
-    def _once(self, name: str, make: Callable[[], T]) -> T:
-        generation = self.served.generation()
+    def _once(self, name: str, make: Callable[[], T], generation: int | None = None) -> T:
+        """Return what was made before if the collection is still of that generation; by default that of this moment."""
+        generation = self.served.generation() if generation is None else generation
         with self._lock:
             kept = self._kept.get(name)
         if kept is not None and kept[0] == generation:

@@ -24,6 +24,11 @@ SAFE = frozenset({"GET", "HEAD"})
 READING = frozenset({"/api/v1/query", "/api/v1/codes/look-up"})
 """Paths that only read although they are posted to: programs need no session for them."""
 
+READ_ONLY = (
+    "this server only answers questions: it was started with --read-only; change the collection by another server, or "
+    "by the command line"
+)
+
 ONE_OF_SEVERAL = re.compile(r"\A/c/[^/]+(?=/)")
 """What comes before the path where several collections are served."""
 
@@ -128,6 +133,8 @@ class Guard:
         from_page = any(name in headers for name in ("sec-fetch-site", "origin", "cookie"))
         session = headers.get(SESSION_HEADER, "")
         reads = ONE_OF_SEVERAL.sub("", path) in READING
+        if not reads and self._settings.read_only:
+            return 403, READ_ONLY
         if (not reads or from_page) and not _equal(session, self._settings.session):
             return 403, f"the header {SESSION_HEADER} is missing or old; load the page again, or see /api/v1/session"
         length = headers.get("content-length", "0")

@@ -67,6 +67,12 @@ class Jobs:
         with self._lock:
             return self._jobs.get(name) or Job(name)
 
+    @property
+    def running(self) -> bool:
+        """True while a job runs, or waits for another."""
+        with self._lock:
+            return any(job.state == "running" for job in self._jobs.values())
+
     def start(self, name: str, work: Callable[[Callable[[Progress], None]], Any]) -> Job:
         """Start a job.
 

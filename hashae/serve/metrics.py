@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from threading import Lock
 from time import perf_counter
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,15 +17,57 @@ BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the time of a request, in seconds."""
 
 
+@dataclass
+class Counts:
+    """What was counted.
+
+    Attributes
+    ----------
+    requests
+        By method, route and status.
+    buckets
+        Requests that took no longer than a bound, by route and bound.
+    seconds
+        In all, by route.
+    """
+
+    requests: Counter[tuple[str, str, int]] = field(default_factory=Counter)
+    buckets: Counter[tuple[str, float]] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def add(self, other: Counts) -> None:
+        """Add what another process has counted."""
+        self.requests.update(other.requests)
+        self.buckets.update(other.buckets)
+        for route, seconds in other.seconds.items():
+            self.seconds[route] = self.seconds.get(route, 0.0) + seconds
+
+    def to_json(self) -> str:
+        """Return all numbers as text."""
+        listed: dict[str, Any] = {
+            "requests": [[*key, value] for key, value in self.requests.items()],
+            "buckets": [[*key, value] for key, value in self.buckets.items()],
+            "seconds": self.seconds,
+        }
+        return json.dumps(listed)
+
+    @classmethod
+    def from_json(cls, text: str) -> Counts:
+        """Return the numbers of a text."""
+        found = json.loads(text)
+        return cls(
+            Counter({(method, route, status): value for method, route, status, value in found["requests"]}),
+            Counter({(route, bound): value for route, bound, value in found["buckets"]}),
+            found["seconds"],
+        )
+
+
 class Metrics:
     """Counts requests by route, and their time."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._requests: Counter[tuple[str, str, int]] = Counter()
-        self._buckets: Counter[tuple[str, float]] = Counter()
-        self._seconds: Counter[str] = Counter()
-        self._count: Counter[str] = Counter()
+        self._counts = Counts()
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request.
@@ -39,12 +84,11 @@ class Metrics:
             That it took.
         """
         with self._lock:
-            self._requests[method, route, status] += 1
-            self._seconds[route] += seconds  # type: ignore[assignment]  # a Counter of floats
-            self._count[route] += 1
+            self._counts.requests[method, route, status] += 1
+            self._counts.seconds[route] = self._counts.seconds.get(route, 0.0) + seconds
             for bound in BUCKETS:
                 if seconds <= bound:
-                    self._buckets[route, bound] += 1
+                    self._counts.buckets[route, bound] += 1
 
     def text(self, gauges: Mapping[str, tuple[str, Mapping[str, float]]]) -> str:
         """Return all numbers.
@@ -54,28 +98,48 @@ class Metrics:
         gauges
             Of this moment: name -> (meaning, value of each collection); a single collection has no name.
         """
-        lines: list[str] = []
-        for name, (meaning, values) in gauges.items():
-            lines += [f"# HELP {name} {meaning}", f"# TYPE {name} gauge"]
-            for collection, value in values.items():
-                label = f'{{collection="{_escaped(collection)}"}}' if collection else ""
-                lines.append(f"{name}{label} {value:.15g}")
+        return "\n".join([*_gauge_lines(gauges), *_count_lines(self.total())]) + "\n"
+
+    def total(self) -> Counts:
+        """Return what this server has counted so far."""
+        total = Counts()
         with self._lock:
-            lines += ["# HELP hashae_requests_total Requests answered.", "# TYPE hashae_requests_total counter"]
-            for (method, route, status), count in sorted(self._requests.items()):
-                labels = f'method="{_escaped(method)}",route="{_escaped(route)}",status="{status}"'
-                lines.append(f"hashae_requests_total{{{labels}}} {count}")
-            lines += ["# HELP hashae_request_seconds Time of a request.", "# TYPE hashae_request_seconds histogram"]
-            for route, count in sorted(self._count.items()):
-                label = f'route="{_escaped(route)}"'
-                for bound in BUCKETS:
-                    lines.append(
-                        f'hashae_request_seconds_bucket{{{label},le="{bound:g}"}} {self._buckets[route, bound]}'
-                    )
-                lines.append(f'hashae_request_seconds_bucket{{{label},le="+Inf"}} {count}')
-                lines.append(f"hashae_request_seconds_sum{{{label}}} {self._seconds[route]:.6f}")
-                lines.append(f"hashae_request_seconds_count{{{label}}} {count}")
-        return "\n".join(lines) + "\n"
+            total.add(self._counts)
+        return total
+
+    def keep(self) -> None:
+        """Let other processes of this server know what was counted here; called every second."""
+
+    def close(self) -> None:
+        """Leave what was counted here to other processes of this server."""
+
+
+def _gauge_lines(gauges: Mapping[str, tuple[str, Mapping[str, float]]]) -> Iterable[str]:
+    for name, (meaning, values) in gauges.items():
+        yield f"# HELP {name} {meaning}"
+        yield f"# TYPE {name} gauge"
+        for collection, value in values.items():
+            label = f'{{collection="{_escaped(collection)}"}}' if collection else ""
+            yield f"{name}{label} {value:.15g}"
+
+
+def _count_lines(counts: Counts) -> Iterable[str]:
+    yield "# HELP hashae_requests_total Requests answered."
+    yield "# TYPE hashae_requests_total counter"
+    answered: Counter[str] = Counter()
+    for (method, route, status), count in sorted(counts.requests.items()):
+        answered[route] += count
+        labels = f'method="{_escaped(method)}",route="{_escaped(route)}",status="{status}"'
+        yield f"hashae_requests_total{{{labels}}} {count}"
+    yield "# HELP hashae_request_seconds Time of a request."
+    yield "# TYPE hashae_request_seconds histogram"
+    for route, count in sorted(answered.items()):
+        label = f'route="{_escaped(route)}"'
+        for bound in BUCKETS:
+            yield f'hashae_request_seconds_bucket{{{label},le="{bound:g}"}} {counts.buckets[route, bound]}'
+        yield f'hashae_request_seconds_bucket{{{label},le="+Inf"}} {count}'
+        yield f"hashae_request_seconds_sum{{{label}}} {counts.seconds.get(route, 0.0):.6f}"
+        yield f"hashae_request_seconds_count{{{label}}} {count}"
 
 
 class Measured:

@@ -39,10 +39,13 @@ class Thumbnails:
         The collection.
     decoders
         Pictures that are decoded at the same time.
+    kept_bytes
+        Bytes of small pictures that are kept.
     """
 
-    def __init__(self, served: ServedCollection, *, decoders: int = 2) -> None:
+    def __init__(self, served: ServedCollection, *, decoders: int = 2, kept_bytes: int = KEPT_BYTES) -> None:
         self._served, self._decoding, self._lock = served, BoundedSemaphore(decoders), Lock()
+        self._most = kept_bytes
         self._kept: OrderedDict[tuple[bytes, int], bytes] = OrderedDict()
         self._size = 0
 
@@ -69,7 +72,7 @@ class Thumbnails:
             if key not in self._kept:
                 self._kept[key] = made
                 self._size += len(made)
-            while self._size > KEPT_BYTES:
+            while self._size > self._most:
                 self._size -= len(self._kept.popitem(last=False)[1])
         return made
 

@@ -37,6 +37,11 @@ class Review:
         self._served, self._lock = served, RLock()
         self._found: Found | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """True before the first search."""
+        return self._found is None
+
     def search(self, asked: Search, tell: Callable[[Progress], None]) -> dict[str, Any]:
         """Search for duplicates and go through them anew; decisions that were not applied are forgotten.
 

@@ -31,7 +31,7 @@ def make_router(desks: Mapping[str, Desk], bases: Mapping[str, str], metrics: Me
     def healthz() -> Response:
         for desk in desks.values():
             desk.served.generation()
-        return AsciiJson({"status": "ok", "version": hashae.__version__})
+        return AsciiJson({"status": "ok", "version": hashae.__version__, "process": os.getpid()})
 
     @router.get("/metrics", summary="Numbers for Prometheus")
     def numbers() -> Response:

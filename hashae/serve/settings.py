@@ -37,6 +37,14 @@ class ServeSettings:
         CPU threads of encoder and search.
     session
         What a page has to show to change anything; made anew for each start.
+    read_only
+        Refuse whatever would change the collection or its files.
+    workers
+        Processes that answer; above one, another one runs jobs, see :mod:`hashae.serve.workers`.
+    folder
+        Private folder of the processes of one server; None where it is one process.
+    forwards
+        True in a process that leaves jobs and review to the background process of its server.
 
     Raises
     ------
@@ -55,6 +63,10 @@ class ServeSettings:
     threads: int = 2
     session: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
     others: tuple[Place, ...] = ()
+    read_only: bool = False
+    workers: int = 1
+    folder: Path | None = None
+    forwards: bool = False
 
     def __post_init__(self) -> None:
         if not self.token and not is_loopback(self.host):
@@ -70,6 +82,19 @@ class ServeSettings:
     def collections(self) -> tuple[Place, ...]:
         """Places of all collections."""
         return (self.collection, *self.others)
+
+    @property
+    def background(self) -> Path:
+        """Unix socket of the background process.
+
+        Raises
+        ------
+        ConfigError
+            If this server is one process.
+        """
+        if self.folder is None:
+            raise ConfigError("a server of one process has no background process; give 2 workers or more")
+        return self.folder / "background.sock"
 
     @property
     def names(self) -> dict[str, Place]:
