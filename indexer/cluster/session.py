@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from hashae.errors import ConfigError, HashaeError, MissingDependency
+from hashae.indexer.cluster.address import check_address, nobody_at
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -58,25 +59,18 @@ class Cluster:
             raise
 
     def _connect(self, workers: int | None) -> None:
-        if "://" in self._address:
-            raise ConfigError(
-                f"{self._address} is the address of a Ray client; run hashae on a node of the cluster, with --ray=auto"
-            )
         settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if self._address == LOCAL:
             settings |= {"num_cpus": workers, "include_dashboard": False}
+        place = self._address if self._address == LOCAL else check_address(self._address)
         for tries_left in reversed(range(STARTS if self._address == LOCAL else 1)):
             try:
-                self._ray.init(address=self._address, **settings)
+                self._ray.init(address=place, **settings)
             except Exception as error:  # Ray has no class for a start that takes longer than it allows, 30 s
                 self._ray.shutdown()
                 if tries_left:
                     continue
-                text = " ".join(str(error).split())[:200]
-                raise ConfigError(
-                    f"no Ray cluster answers at {self._address} ({text}); expected auto or HOST:PORT of one of which "
-                    "this machine is a node (ray start), or local to start one here"
-                ) from error
+                raise nobody_at(self._address, error) from error
             else:
                 return
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
+from threading import Thread
 
 import pytest
 from click.testing import CliRunner
@@ -50,14 +52,60 @@ def test_a_client_address_is_refused(monkeypatch):
 def test_no_cluster_at_an_address_is_one_sentence(monkeypatch):
     import ray
 
-    def nobody(**settings):
-        raise ConnectionError(f"nobody\nat {settings['address']}")
+    def waits_for_more_than_a_minute(**_settings):
+        raise AssertionError("not to be asked")
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(ray, "init", nobody)
+    monkeypatch.setattr(ray, "init", waits_for_more_than_a_minute)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
-    with pytest.raises(ConfigError, match=r"no Ray cluster answers at auto \(nobody at auto\); expected auto or HOST"):
+    with pytest.raises(
+        ConfigError, match=r"no Ray cluster answers at 127\.0\.0\.1:1 \(.*refused\); expected auto or HOST"
+    ):
+        Cluster("127.0.0.1:1")
+    with pytest.raises(ConfigError, match=r"no Ray cluster answers at nowhere\.invalid:6379 \(.+\); expected auto or"):
+        Cluster("nowhere.invalid:6379")
+    for wrong in ("head", "head:", ":6379", "head:0", "head:99999", "head:one"):
+        with pytest.raises(ConfigError, match=f"'{wrong}' is no address of a Ray cluster; expected auto or HOST:PORT"):
+            Cluster(wrong)
+
+
+def test_the_cluster_of_this_machine_may_be_none_or_gone(monkeypatch, tmp_path):
+    import ray
+    from ray._private import services
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(services, "find_gcs_addresses", frozenset)
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda *_: None)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(ConfigError, match=r"no Ray cluster answers at auto \(Could not find any running Ray instance"):
         Cluster("auto")
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda *_: "127.0.0.1:1")  # left behind by one that died
+    with pytest.raises(ConfigError, match=r"no Ray cluster answers at auto, [0-9.]+:1 \(.*refused"):
+        Cluster("auto")
+    monkeypatch.setenv("RAY_ADDRESS", "ray://somewhere:10001")
+    with pytest.raises(ConfigError, match=r"run hashae on a node of the cluster, with --ray=auto"):
+        Cluster("auto")
+
+
+@pytest.mark.parametrize("answer", [b"", b"-ERR unknown command", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_another_program_at_an_address_is_no_cluster(monkeypatch, answer):
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(answer)
+
+        thread = Thread(target=serve)
+        thread.start()
+        at = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(ConfigError, match=rf"no Ray cluster answers at {at} \(another program listens there\)"):
+            Cluster(at)
+        thread.join()
 
 
 def test_a_local_start_that_takes_too_long_is_tried_again(monkeypatch):
