@@ -5,6 +5,7 @@ Ray itself waits for more than a minute where nobody answers, and then ends the 
 
 from __future__ import annotations
 
+import os
 import socket
 
 from hashae.errors import ConfigError
@@ -65,6 +66,9 @@ def nobody_at(address: str, why: object) -> ConfigError:
 
 def _current() -> str:
     """Return the address of the cluster that runs on this machine, as Ray finds it."""
+    given = os.environ.get("RAY_ADDRESS")
+    if given and given != "auto":
+        return given
     from ray._private.services import canonicalize_bootstrap_address
 
     return str(canonicalize_bootstrap_address("auto"))
