@@ -152,7 +152,7 @@ def history(run: int | None, db: Place | None, as_json: bool) -> None:
     """
     from hashae.cli.output import print_json, print_table
     from hashae.indexer import Collection
-    from hashae.indexer.report_files import human_size
+    from hashae.indexer.human_size import human_size
 
     with Collection.open(collection_path(db), create=False) as collection:
         recovered = collection.actions.recover()
@@ -182,7 +182,7 @@ def history(run: int | None, db: Place | None, as_json: bool) -> None:
 
 def _tell(summary: ActionSummary) -> None:
     """Print what became of the files: those that were not touched with the reason, and sums."""
-    from hashae.indexer.report_files import human_size
+    from hashae.indexer.human_size import human_size
 
     yes, no = WORDS[summary.action]
     good = [outcome for outcome in summary.outcomes if outcome.state in {"done", "would", "undone"}]

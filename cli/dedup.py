@@ -189,8 +189,8 @@ def dedup(
 
 def _print_summary(report: DedupReport) -> None:
     from hashae.cli.output import print_table
+    from hashae.indexer.human_size import human_size
     from hashae.indexer.report import TIER_TITLES
-    from hashae.indexer.report_files import human_size
 
     _print_verdicts(report)
     if not report.groups:

@@ -56,7 +56,7 @@ def query(
     """
     from hashae.cli.output import print_json, print_table, say
     from hashae.indexer import Collection
-    from hashae.indexer.report_files import human_size
+    from hashae.indexer.human_size import human_size
 
     if exact + (radius is not None) + (k is not None) + matches > 1:
         raise click.UsageError("give only one of --exact, --radius, --matches and -k")

@@ -36,8 +36,8 @@ def stats(health: bool, plot_file: Path | None, db: Place | None, as_json: bool)
     from hashae.cli.output import print_failures, print_json, print_table
     from hashae.indexer import Collection
     from hashae.indexer.calibrated import Calibration
+    from hashae.indexer.human_size import human_size
     from hashae.indexer.report import Failure
-    from hashae.indexer.report_files import human_size
 
     with Collection.open(collection_path(db), create=False) as collection:
         values = collection.stats()

@@ -12,11 +12,9 @@ from hashae.errors import ConfigError
 from hashae.indexer.answer import Answer, ImageMatch
 from hashae.indexer.facts import Fact
 from hashae.indexer.file_search import FileAnswer
-from hashae.indexer.kept_index import TooLittleMemory
 from hashae.indexer.match import Match
-from hashae.indexer.own_matches import matches_by_rule
+from hashae.indexer.memory import TooLittleMemory
 from hashae.indexer.parts import Parts
-from hashae.indexer.pgvector import MEASURED, SAMPLE, VectorIndex
 from hashae.indexer.planner import Explanation
 from hashae.indexer.scan import check_radius
 
@@ -126,6 +124,8 @@ def _search(parts: Parts, encoder: tuple[int, Encoder], code: Codes, question: Q
     table = parts.tables.current(id_, bits)
     index, how = table.index, None
     if question.matches:
+        from hashae.indexer.own_matches import matches_by_rule
+
         ruling = parts.rule(*encoder, len(index))
         known = parts.tables.stored_crowding(table)
         ruled = matches_by_rule(index, code, ruling, crowding=known, threads=parts.threads)
@@ -140,6 +140,8 @@ def _search(parts: Parts, encoder: tuple[int, Encoder], code: Codes, question: Q
 
 
 def _ask_pgvector(parts: Parts, encoder: int, bits: int, code: bytes, k: int) -> _Found:
+    from hashae.indexer.pgvector import MEASURED, SAMPLE, VectorIndex
+
     index, start = VectorIndex(parts.database, encoder, bits), perf_counter()
     made = index.current(parts.catalogue.generation())
     found = index.nearest(code, k)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,9 @@ from hashae.errors import CollectionError
 from hashae.indexer.image_row import ImageRow
 from hashae.indexer.lookups import find_code, find_codes, look_up_many
 from hashae.indexer.match import Match
-from hashae.indexer.report import Failure
+
+if TYPE_CHECKING:
+    from hashae.indexer.report import Failure
 
 CODES = 1 << 13
 """Codes read from the file at a time."""
@@ -163,6 +165,8 @@ class Catalogue:
 
     def failures(self) -> list[Failure]:
         """Return the files that cannot be used, and why, ordered by path."""
+        from hashae.indexer.report import Failure
+
         query = (
             sql.select(sql.sources.c.path, sql.failures.c.path, sql.failures.c.reason)
             .select_from(sql.failures.join(sql.sources))

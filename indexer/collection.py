@@ -24,10 +24,8 @@ from hashae.errors import SourceError
 from hashae.images.scan import check_source
 from hashae.indexer.answer import Answer
 from hashae.indexer.answer_query import Question, answer_query
-from hashae.indexer.calibrated import Calibration
 from hashae.indexer.catalogue import collection_id
 from hashae.indexer.facts import Fact
-from hashae.indexer.index import HashIndex
 from hashae.indexer.parts import Parts
 from hashae.indexer.sources import absolute_path
 from hashae.place import Place, ServerUrl
@@ -35,10 +33,12 @@ from hashae.place import Place, ServerUrl
 # Of what only some commands need, each is loaded by the method that uses it: a query answers in half the time.
 if TYPE_CHECKING:
     from hashae.indexer.calibrate import Measurement, Sampling
+    from hashae.indexer.calibrated import Calibration
     from hashae.indexer.cluster import Cluster
     from hashae.indexer.collection_health import CollectionHealth
     from hashae.indexer.decisions import VerdictBook
     from hashae.indexer.executor import Executor
+    from hashae.indexer.index import HashIndex
     from hashae.indexer.keep_rules import KeepPolicy
     from hashae.indexer.overlap import OverlapReport
     from hashae.indexer.prune import Missing

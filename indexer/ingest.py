@@ -362,7 +362,9 @@ class Ingest:
     def _read(self, job: _Job, fetch: Callable[[str], bytes] | None = None, *, anew: bool = False) -> _Done:
         alone = self._isolate or job.file.path in self._in_flight.suspects
         try:
-            return self._look(job, self._read_apart if alone else partial(self._read_here, fetch or read_bytes), anew=anew)
+            return self._look(
+                job, self._read_apart if alone else partial(self._read_here, fetch or read_bytes), anew=anew
+            )
         except ImageError as error:
             return _Done(job, reason=error.reason, lasts=lies_in_the_content(error))
 

@@ -10,14 +10,13 @@ import numpy as np
 
 from hashae.codes import Codes
 from hashae.db import Database
-from hashae.errors import CollectionError
 from hashae.indexer.cache import Stamp, cache_path, load_index, save_index, stamp_of
 from hashae.indexer.catalogue import Catalogue
 from hashae.indexer.file_search import FileAnswer
 from hashae.indexer.index import HashIndex
 from hashae.indexer.lookups import look_up_many
 from hashae.indexer.match import Match
-from hashae.indexer.memory import memory_left
+from hashae.indexer.memory import TooLittleMemory, memory_left
 from hashae.indexer.planner import Explanation
 
 KEPT_FROM = 20_000
@@ -26,10 +25,6 @@ COMPARED = 100
 """Codes of a kept index that are compared with the tables, half of them the newest."""
 
 _log = logging.getLogger(__name__)
-
-
-class TooLittleMemory(CollectionError):
-    """The codes of a collection do not fit into memory."""
 
 
 class KeptIndex:

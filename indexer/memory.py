@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from hashae.errors import CollectionError
+
 KEPT_FREE = 64 * 2**20
 """Bytes left to everything else."""
+
+
+class TooLittleMemory(CollectionError):
+    """The codes of a collection do not fit into memory."""
 
 
 def memory_left(meminfo: Path = Path("/proc/meminfo")) -> int | None:

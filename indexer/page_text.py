@@ -14,8 +14,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hashae.indexer.human_size import human_size
 from hashae.indexer.report import TIER_TITLES
-from hashae.indexer.report_files import human_size
 
 if TYPE_CHECKING:
     from jinja2 import Template

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
 from hashae.db import Database
 from hashae.encoder import Encoder
 from hashae.images.detail import FEATURELESS
-from hashae.indexer.calibrator import Calibrator
 from hashae.indexer.catalogue import Catalogue
-from hashae.indexer.code_table import CodeTable, CodeTables
 from hashae.indexer.facts import Fact, FactBook
 from hashae.indexer.file_search import FileSearch
-from hashae.indexer.kept_index import KeptIndex
 from hashae.indexer.own_encoder import OwnEncoder
 from hashae.indexer.radius_rule import RadiusRule, choose_rule
 from hashae.indexer.shelf import Shelf
 from hashae.indexer.sources import SourceBook
+
+# What holds all codes in memory is loaded when it is first asked for: many questions the file answers alone.
+if TYPE_CHECKING:
+    from hashae.indexer.calibrator import Calibrator
+    from hashae.indexer.code_table import CodeTable, CodeTables
+    from hashae.indexer.kept_index import KeptIndex
 
 
 class Parts:
@@ -40,10 +46,28 @@ class Parts:
         self.encoder = OwnEncoder(self.shelf, database.path, threads=threads)
         self.catalogue = Catalogue(database, collection)
         self.facts = FactBook(database, collection)
-        self.indexes = KeptIndex(database, collection, threads=threads)
-        self.tables = CodeTables(self.catalogue, self.facts, self.indexes, threads=threads)
         self.file = FileSearch(database)
-        self.calibrator = Calibrator(self.shelf, self.catalogue, self.facts, self.tables)
+
+    @cached_property
+    def indexes(self) -> KeptIndex:
+        """The index in memory, mapped from a file beside the collection."""
+        from hashae.indexer.kept_index import KeptIndex
+
+        return KeptIndex(self.database, self.id, threads=self.threads)
+
+    @cached_property
+    def tables(self) -> CodeTables:
+        """Index and crowding, kept until the collection changes."""
+        from hashae.indexer.code_table import CodeTables
+
+        return CodeTables(self.catalogue, self.facts, self.indexes, threads=self.threads)
+
+    @cached_property
+    def calibrator(self) -> Calibrator:
+        """Measures and stores which radius keeps a promise."""
+        from hashae.indexer.calibrator import Calibrator
+
+        return Calibrator(self.shelf, self.catalogue, self.facts, self.tables)
 
     def table(self) -> tuple[int, Encoder, CodeTable]:
         """Return row id and encoder in use, and all codes that it made.

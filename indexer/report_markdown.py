@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from hashae.indexer.human_size import human_size
 from hashae.indexer.new_file import replacing
 from hashae.indexer.page_text import amount, date, visible
 from hashae.indexer.report import TIER_TITLES, DedupReport, ReportGroup
-from hashae.indexer.report_files import human_size
 
 MARKDOWN_GROUPS = 50
 """Groups that are listed, those that free the most; the JSON and CSV files hold all."""

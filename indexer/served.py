@@ -25,10 +25,12 @@ from hashae.images.decode import DecodedImage, decode, large_images_allowed, ope
 from hashae.indexer.answer import Answer
 from hashae.indexer.answer_query import Question, answer_query
 from hashae.indexer.collection import Collection
+from hashae.indexer.compiled import loops
 from hashae.indexer.content import content_of
 from hashae.indexer.facts import Fact
 from hashae.indexer.following import Follower
 from hashae.indexer.image_row import ImageRow
+from hashae.indexer.kept_index import KEPT_FROM
 from hashae.indexer.nearest import has_faiss
 from hashae.object_store import is_address
 from hashae.place import Place
@@ -311,6 +313,9 @@ class ServedCollection:
         with self._lock:
             if self.collection.has_encoder and len(self.collection):
                 encoder_id, encoder, table = self._parts.table()
+                if len(table.index) >= KEPT_FROM:  # for fewer codes no loop is worth its compiler
+                    for name in ("flat_kernels", "multi_kernels"):
+                        loops(name)
                 code = table.index.codes[0]
                 question = Question(k=1)
                 encoder.encode_thumbs(

@@ -34,8 +34,9 @@ BLOCK = 8 * PART
 """Most files of one block: some hundred milliseconds of work, and two megabytes of thumbs."""
 PARTS = 4
 """Blocks for each core, if there are so few files that blocks would be too few."""
-DECODING, ENCODING = 0.85, 0.25
-"""Cores that a task and an actor are counted as: on two cores, two tasks and an actor have to find room."""
+DECODING, ENCODING = 0.75, 0.25
+"""Cores that a task and an actor are counted as. Both have to find room on one core: more may not be left of a cluster,
+and Ray would wait for ever. On two cores two tasks and an actor do."""
 
 
 class ClusterReader:

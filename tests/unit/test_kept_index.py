@@ -10,7 +10,8 @@ from hashae.db import open_database
 from hashae.errors import CollectionError
 from hashae.indexer import cache, kept_index
 from hashae.indexer.index import HashIndex
-from hashae.indexer.kept_index import KeptIndex, TooLittleMemory
+from hashae.indexer.kept_index import KeptIndex
+from hashae.indexer.memory import TooLittleMemory
 
 BITS = 64
 

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from hashae.errors import ConfigError, HashaeError, ImageError
 from hashae.indexer import report_page
 from hashae.indexer.calibrated import Calibration
+from hashae.indexer.human_size import human_size
 from hashae.indexer.report import TIER_TITLES, TIERS, DedupReport, Failure, ReportGroup, ReportImage
-from hashae.indexer.report_files import human_size, write_csv, write_json
+from hashae.indexer.report_files import write_csv, write_json
 from hashae.indexer.report_page import FAILURES_SHOWN, GROUP_IMAGES, PAGE_GROUPS, write_html
 
 JPEG = b"\xff\xd8 not really a picture"
