@@ -32,6 +32,8 @@ from hashae.place import ServerUrl
 if TYPE_CHECKING:
     import psycopg
 
+    from hashae.db.prepared import PreparedStatements
+
 T = TypeVar("T")
 
 BUSY_SECONDS = 300
@@ -76,7 +78,7 @@ class ServerDatabase(Database):
         self.engine = engine
         self.beside = _beside(url)
         self._held: psycopg.Connection[Any] | None = None
-        self._cursor: psycopg.Cursor[Any] | None = None
+        self._prepared: PreparedStatements | None = None
         self._lock = RLock()
         self._space: int | None = None
 
@@ -220,18 +222,16 @@ class ServerDatabase(Database):
         self.engine.dispose()
 
     def _look_up(self, statement: str, values: Sequence[Any]) -> list[Any]:
-        if self._cursor is None:
-            import psycopg
+        if self._prepared is None:
+            from hashae.db.prepared import PreparedStatements
 
             self._held = self._connect()
             for name in _LOOK_UP_SETTINGS:
                 self._held.execute(f"SET {name} = off")
             self._held.execute("SET plan_cache_mode = force_generic_plan")
             self._held.execute("SET max_parallel_workers_per_gather = 0")
-            self._held.prepare_threshold = 0
-            self._cursor = psycopg.RawCursor(self._held)
-            self._cursor.format = psycopg.pq.Format.BINARY
-        return self._cursor.execute(statement, values).fetchall()
+            self._prepared = PreparedStatements(self._held)
+        return self._prepared.rows(statement, values)
 
     def _let_go(self) -> None:
         import psycopg
@@ -239,7 +239,7 @@ class ServerDatabase(Database):
         if self._held is not None:
             with suppress(psycopg.Error):
                 self._held.close()
-        self._held = self._cursor = None
+        self._held = self._prepared = None
 
     def _connect(self) -> psycopg.Connection[Any]:
         arguments, settings = self.engine.dialect.create_connect_args(self.engine.url)
