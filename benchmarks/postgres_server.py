@@ -38,9 +38,11 @@ class Server:
         Of its data and socket; empty.
     settings
         ``name=value`` for its configuration.
+    primary
+        Makes this a streaming replica (a hot standby) of another one, which runs.
     """
 
-    def __init__(self, programs: Path, folder: Path, settings: tuple[str, ...]) -> None:
+    def __init__(self, programs: Path, folder: Path, settings: tuple[str, ...], primary: Server | None = None) -> None:
         self.programs, self.folder, self._settings = programs, folder, settings
         self._as: dict[str, Any] = {}
         self.user = pwd.getpwuid(os.geteuid()).pw_name
@@ -50,8 +52,21 @@ class Server:
             self._as = {"user": who.pw_uid, "group": who.pw_gid, "extra_groups": ()}
             self.user = who.pw_name
         self._number = 0
-        self._run("initdb", "-D", folder / "data", "-U", self.user, "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+        if primary is None:
+            self._run("initdb", "-D", folder / "data", "-U", self.user, "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+        else:
+            known = ("-h", primary.folder, "-U", primary.user, "-D", folder / "data")
+            self._run("pg_basebackup", *known, "-R", "-X", "stream", "-c", "fast", "-N")
         self.start()
+
+    def wait_for(self, primary: Server, seconds: float = 30) -> None:
+        """Wait until this replica has replayed what its primary has written by now."""
+        written = primary.execute("SELECT pg_current_wal_lsn()")[0][0]
+        until = time.monotonic() + seconds
+        while not self.execute(f"SELECT pg_last_wal_replay_lsn() >= '{written}'::pg_lsn")[0][0]:
+            if time.monotonic() > until:
+                raise RuntimeError(f"the replica has not replayed {written} within {seconds:g} s")
+            time.sleep(0.02)
 
     def start(self) -> None:
         """Start it, and wait until it takes connections."""
@@ -163,12 +178,12 @@ def programs() -> Path:
 
 
 @contextmanager
-def server(*settings: str, folder: Path | None = None) -> Iterator[Server]:
-    """Start a server and stop it at the end; its data are deleted."""
+def server(*settings: str, folder: Path | None = None, primary: Server | None = None) -> Iterator[Server]:
+    """Start a server, or a streaming replica of one, and stop it at the end; its data are deleted."""
     made = Path(tempfile.mkdtemp(prefix="pg-", dir=folder))
     os.chmod(made, 0o755)
     try:
-        running = Server(programs(), made, settings)
+        running = Server(programs(), made, settings, primary)
         try:
             yield running
         finally:

@@ -183,7 +183,7 @@ def main() -> None:
     print(circumstances("fastapi", "uvicorn", "onnxruntime", "faiss-cpu", seed=SEED))
     print(f"{options.size:,} made-up codes of 256 bits, {options.rate:g} look-ups offered a second")
     print(
-        "| collection | workers | meanwhile | look-up | median ms | 95 % | 99 % | most | errors | processor ms | indexed a second |"
+        "| collection | workers | meanwhile | look-up | median ms | 95 % | 99 % | most | errors | processor ms | indexed/s |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     with ExitStack() as stack:

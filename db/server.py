@@ -422,7 +422,10 @@ def _upgrade(database: ServerDatabase, *, create: bool) -> None:
     url = database._url
     with database._connected() as connection:
         revision, found, mark = _state(connection)
+        is_replica = bool(connection.exec_driver_sql("SELECT pg_is_in_recovery()").scalar())
         connection.rollback()
+    if revision is None and not found and is_replica:
+        raise CollectionError(f"there is no collection in {url}; it is a replica: make one on its primary")
     if revision is None and not found and not create:
         raise CollectionError(f"there is no collection in {url}; make one: hashae index FOLDER --db {url}")
     if mark != MARK and found:
@@ -434,6 +437,11 @@ def _upgrade(database: ServerDatabase, *, create: bool) -> None:
     if revision is not None and revision not in known_revisions():
         raise CollectionError(
             f"{url} was written by a newer hashae (schema {revision}; this one knows {SCHEMA_REVISION}); update hashae"
+        )
+    if is_replica:
+        raise CollectionError(
+            f"{url} was written by an older hashae (schema {revision}; this one needs {SCHEMA_REVISION}) and is a "
+            f"replica; open its primary once, which brings both up to date: hashae stats --db URL"
         )
     with database.write(durable=True) as connection:
         if _state(connection)[0] == SCHEMA_REVISION:  # by another process, while this one waited

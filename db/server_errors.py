@@ -11,12 +11,16 @@ LOST = frozenset({"57P01", "57P02", "57P05", "08000", "08001", "08003", "08004",
 STARTING = frozenset({"57P03", "53300"})
 """The server is there and takes nobody yet: it starts, stops, recovers, or has as many connections as it may."""
 
+READ_ONLY = "25006"
+"""What was to be written cannot be: the server is a replica, or its user may only read."""
+
 # State of SQL, or its class, -> what follows the URL.
 _SENTENCES = {
     "3D000": "does not exist on its server; make it there: createdb {name}",
     "28": "refuses the user ({text}); check user and password in the URL, or in ~/.pgpass",
     "42501": "does not let its user do this ({text}); grant what is missing, or take another user",
-    "25006": "takes no changes: it is a replica, or read-only; give the URL of the server that is written to",
+    READ_ONLY: "takes no changes: it is a replica, or read-only; give the URL of the server that is written to",
+    "40001": "broke off a question that kept its replica from following its primary ({text}); ask again",
     "53100": "cannot grow: the disk of the server is full; free some space and run the command again",
     "55P03": "is in use by another process; try again later",
     "XX": "is damaged, or its server is broken ({text}); see the log of the server",
@@ -62,6 +66,8 @@ def translate(url: ServerUrl, error: BaseException) -> CollectionError:
         state = "3D000" if "database" in str(error) else "28"
     if not state and ("authentication" in str(error) or "password" in str(error)):
         state = "28"
+    if "during recovery" in str(error):  # a replica refuses some statements before it looks whether they write
+        state = READ_ONLY
     sentence = _SENTENCES.get(state) or _SENTENCES.get(state[:2])
     if sentence is None:
         return CollectionError(f"{url}: {text}")

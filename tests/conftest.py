@@ -108,20 +108,26 @@ def picture() -> Image.Image:
 
 
 @pytest.fixture(scope="session")
-def postgres():
-    """A PostgreSQL server of the session's own, with one database that holds the tables of a collection: `template`."""
+def postgres_server():
+    """The module that starts PostgreSQL servers."""
     pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'hashae[postgres]'")
     spec = spec_from_file_location("postgres_server", Path(__file__).parents[1] / "benchmarks" / "postgres_server.py")
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_server):
+    """A PostgreSQL server of the session's own, with one database that holds the tables of a collection: `template`."""
     from hashae.db import open_database
 
     try:
-        with module.server("fsync=off", "full_page_writes=off") as server:
+        with postgres_server.server("fsync=off", "full_page_writes=off") as server:
             server.execute("CREATE DATABASE empty_collection TEMPLATE template0")
             open_database(server.url("empty_collection")).close()
             yield server
-    except module.NoServer as error:
+    except postgres_server.NoServer as error:
         pytest.skip(str(error))
 
 
