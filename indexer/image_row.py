@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hashae.object_store import is_address
+
 
 @dataclass(frozen=True, slots=True)
 class ImageRow:
@@ -25,3 +27,8 @@ class ImageRow:
     height: int
     format: str
     content: bytes
+
+    @property
+    def modified_ns(self) -> int:
+        """When the file was modified; of an object in whole seconds, for what is below stands for its entity tag."""
+        return self.mtime_ns - self.mtime_ns % 10**9 if is_address(self.path) else self.mtime_ns

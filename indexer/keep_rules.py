@@ -58,7 +58,7 @@ class Told(Protocol):
 # Copies of one file say the same of themselves: what they say is not read.
 _AMONG_COPIES: dict[str, Callable[[ImageRow], object]] = {
     RULES["metadata"]: lambda _image: 0,
-    RULES["oldest"]: lambda image: image.mtime_ns,
+    RULES["oldest"]: lambda image: image.modified_ns,
 }
 
 
@@ -149,7 +149,7 @@ class KeepPolicy:
     def _age(self, image: ImageRow) -> tuple[bool, str, int]:
         told = self.metadata(image)
         taken = "" if told is None else told.taken
-        return not taken, taken, image.mtime_ns
+        return not taken, taken, image.modified_ns
 
     def _explained(self, keeper: ImageRow, reason: str) -> str:
         """Add the figure that decided, where there is one."""

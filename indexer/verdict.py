@@ -76,7 +76,7 @@ def _report_image(image: ImageRow, distance: int, tier: str, reason: str) -> Rep
         width=image.width,
         height=image.height,
         format=image.format,
-        modified=image.mtime_ns / 1e9,
+        modified=image.modified_ns / 1e9,
         distance=distance,
         tier=tier,
         keep=False,

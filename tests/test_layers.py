@@ -19,6 +19,7 @@ MEETING_ROOMS = (
     "hashae.indexer.answer_query",
     "hashae.indexer.calibrate",
     "hashae.indexer.calibrator",
+    "hashae.indexer.cluster.blocks",
     "hashae.indexer.cluster.reading",
     "hashae.indexer.collection",
     "hashae.indexer.ingest",

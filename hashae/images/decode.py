@@ -34,6 +34,9 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "TGA", "IC
 COMMON = ("JPEG", "PNG", "GIF", "BMP", "PPM")
 """Those that Pillow knows without loading all of its plugins; a JPEG with several pictures (MPO) is one of them."""
 
+NO_SUCH_FILE = "no such file"
+"""Reason of the error of a file that is missing."""
+
 MAX_PIXELS = 178_956_970
 """Largest width x height that is decoded; Pillow's own limit against decompression bombs."""
 
@@ -95,7 +98,7 @@ def read_bytes(path: str | Path) -> bytes:
                 raise ImageError(path, f"file of {size:,} bytes; the limit is {MAX_BYTES:,}")
             data = file.read()
     except FileNotFoundError as error:
-        raise ImageError(path, "no such file") from error
+        raise ImageError(path, NO_SUCH_FILE) from error
     except IsADirectoryError as error:
         raise ImageError(path, "is a folder, not an image") from error
     except ImageError:

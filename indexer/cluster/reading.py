@@ -14,6 +14,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,12 @@ from hashae.encoder import Encoded, Encoder
 from hashae.errors import HashaeError, ImageError, MissingDependency, SourceError
 from hashae.images.ahead import reading_ahead
 from hashae.images.canonical import CanonicalForm
-from hashae.images.decode import decode, large_images_allowed, read_bytes
+from hashae.images.decode import NO_SUCH_FILE, decode, large_images_allowed, read_bytes
 from hashae.images.isolated import IsolatedDecoder
+from hashae.indexer.cluster.blocks import part_of, table_back, table_of
 from hashae.indexer.cluster.session import TRIES, Cluster, lost_too_often
 from hashae.indexer.remote import Outcome, Wanted, lies_in_the_content
+from hashae.indexer.there import holds_anything
 from hashae.object_store import is_address
 
 PART = 64
@@ -34,6 +37,9 @@ BLOCK = 8 * PART
 """Most files of one block: some hundred milliseconds of work, and two megabytes of thumbs."""
 PARTS = 4
 """Blocks for each core, if there are so few files that blocks would be too few."""
+SAME_FOLDER = "expected the same folder on every node: a network drive, mounted at one place"
+NOT_THERE = "no such file on node "
+"""Begins the reason of a file of which the node that was to read it sees nothing, nor of its neighbours."""
 DECODING, ENCODING = 0.75, 0.25
 """Cores that a task and an actor are counted as. Both have to find room on one core: more may not be left of a cluster,
 and Ray would wait for ever. On two cores two tasks and an actor do."""
@@ -100,15 +106,15 @@ class ClusterReader:
                     compute=ray.data.ActorPoolStrategy(min_size=1, max_size=most),
                 )
             )  # fmt: skip
-            waiting: list[Any] = []
+            waiting, coming = list[Any](), iter(files)
             for block in blocks.iter_batches(batch_size=None, batch_format="pyarrow"):
                 waiting.append(block)
                 while sum(map(len, waiting)) >= PART:
                     whole = pyarrow.concat_tables(waiting)
-                    yield _part(whole.slice(0, PART))
+                    yield _checked(*part_of(whole.slice(0, PART)), coming)
                     waiting = [whole.slice(PART)]
             if sum(map(len, waiting)):
-                yield _part(pyarrow.concat_tables(waiting))
+                yield _checked(*part_of(pyarrow.concat_tables(waiting)), coming)
 
 
 class Attempts:
@@ -143,21 +149,19 @@ def read_block(table: Any, *, folder: str, form: CanonicalForm, attempts: Any) -
     HashaeError
         If the processes of this block were lost too often.
     """
-    import pyarrow
     import ray
 
     if not is_address(folder) and not os.path.isdir(folder):
         raise _refused(
             attempts,
             SourceError,
-            f"{folder} is not there on node {_address()} of the cluster; expected the same folder "
-            "on every node: a network drive, mounted at one place",
+            f"{folder} is not there on node {_address()} of the cluster; {SAME_FOLDER}",
         )
     before = ray.get(attempts.begin.remote(table["block"][0].as_py())) if len(table) else 0
     if before > TRIES:  # Ray itself would try for ever
         raise _refused(attempts, HashaeError, lost_too_often(f"files from {os.fsdecode(table['path'][0].as_py())} on"))
     again = before > 0
-    columns: dict[str, list[Any]] = {name: [] for name in _SCHEMA}
+    rows: list[tuple[Outcome, bytes | None]] = []
     with ExitStack() as stack:
         stack.enter_context(large_images_allowed())
         apart: list[IsolatedDecoder] = []
@@ -171,10 +175,10 @@ def read_block(table: Any, *, folder: str, form: CanonicalForm, attempts: Any) -
                 outcome, thumb = look(path, known, form, apart[0] if alone or again else None, fetch)
             except (SourceError, MissingDependency) as error:  # of a store, not of one file in it
                 raise _refused(attempts, SourceError, f"node {_address()} of the cluster: {error}") from error
-            for name, value in zip(_SCHEMA, (*_row(outcome), thumb), strict=True):
-                columns[name].append(value)
-    kinds = {"width": pyarrow.int32(), "height": pyarrow.int32(), "lasts": pyarrow.bool_()}
-    return pyarrow.table({name: pyarrow.array(columns[name], kinds.get(name, pyarrow.binary())) for name in _SCHEMA})
+            if outcome.reason == NO_SUCH_FILE and not holds_anything(os.path.dirname(path)):
+                outcome = replace(outcome, reason=f"{NOT_THERE}{_address()}")
+            rows.append((outcome, thumb))
+    return table_back(rows)
 
 
 def _address() -> str:
@@ -190,9 +194,6 @@ def _refused(attempts: Any, kind: type[HashaeError], message: str) -> HashaeErro
     error = kind(message)
     ray.get(attempts.refuse.remote(error))
     return error
-
-
-_SCHEMA = ("content", "width", "height", "format", "reason", "lasts", "thumb")
 
 
 def look(
@@ -273,46 +274,25 @@ class EncodeBlock:
         return table
 
 
-def table_of(number: int, files: Sequence[Wanted], *, isolate: bool) -> Any:
-    """Return the block of that number, as it is sent to :func:`read_block`."""
-    import pyarrow
+def _checked(
+    outcomes: list[Outcome], codes: Encoded | None, files: Iterator[Wanted]
+) -> tuple[list[Outcome], Encoded | None]:
+    """Tell a file that is gone by now from one that only the node does not see: its drive is not mounted there.
 
-    return pyarrow.table(
-        {
-            "block": pyarrow.array([number] * len(files), pyarrow.int64()),
-            "path": pyarrow.array([os.fsencode(file.path) for file in files], pyarrow.binary()),
-            "known": pyarrow.array([file.known for file in files], pyarrow.binary()),
-            "alone": pyarrow.array([file.alone or isolate for file in files], pyarrow.bool_()),
-        }
-    )
-
-
-def _row(outcome: Outcome) -> tuple[Any, ...]:
-    width, height, kind = outcome.image or (None, None, None)
-    reason = None if outcome.reason is None else outcome.reason.encode("utf-8", "surrogatepass")
-    return outcome.content, width, height, None if kind is None else kind.encode(), reason, outcome.lasts
-
-
-def _part(table: Any) -> tuple[list[Outcome], Encoded | None]:
-    """Return what a part of the last stage says."""
-    names = ("content", "width", "height", "format", "reason", "lasts")
-    outcomes = [
-        Outcome(
-            content,
-            None if kind is None else (width, height, kind.decode()),
-            None if reason is None else reason.decode("utf-8", "surrogatepass"),
-            lasts,
-        )
-        for content, width, height, kind, reason, lasts in zip(*(table[n].to_pylist() for n in names), strict=True)
-    ]
-    codes = [code for code in table["code"].to_pylist() if code is not None]
-    if not codes:
-        return outcomes, None
-    sure, grey = (
-        np.array([value for value in table[name].to_pylist() if value is not None], np.float32)
-        for name in ("confidence", "detail")
-    )
-    return outcomes, Encoded(np.frombuffer(b"".join(codes), np.uint8).reshape(len(codes), -1), sure, grey)
+    Raises
+    ------
+    SourceError
+        If there is one of these: what such a node says of files is worth nothing.
+    """
+    for at, (outcome, file) in enumerate(zip(outcomes, files, strict=False)):
+        if outcome.reason is not None and outcome.reason.startswith(NOT_THERE):
+            if os.path.lexists(file.path):
+                raise SourceError(
+                    f"{file.path} is there on this machine, but its folder is empty or missing on node "
+                    f"{outcome.reason.removeprefix(NOT_THERE)} of the cluster; {SAME_FOLDER}"
+                )
+            outcomes[at] = replace(outcome, reason=NO_SUCH_FILE)
+    return outcomes, codes
 
 
 @contextmanager

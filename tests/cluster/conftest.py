@@ -27,7 +27,7 @@ PpmImagePlugin.PpmImageFile.load = load
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory):
+def cluster(tmp_path_factory, aws_config):  # whose environment the processes of the cluster take over
     folder = tmp_path_factory.mktemp("site")
     (folder / "sitecustomize.py").write_text(BAD_DECODER)
     with pytest.MonkeyPatch.context() as patch:

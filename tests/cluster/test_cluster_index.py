@@ -151,6 +151,36 @@ def test_a_node_that_does_not_see_the_folder_is_named(cluster, tmp_path):
         list(reader.read(str(tmp_path / "nowhere"), [Wanted(str(tmp_path / "nowhere" / "a.png"))]))
 
 
+def test_a_node_that_does_not_reach_the_store_is_named(cluster):
+    reader = reading.ClusterReader(cluster, pretrained.load("photo"))
+    with pytest.raises(SourceError, match=r"^node [0-9.]+ of the cluster: nosuch:// is no object store that is known"):
+        list(reader.read("nosuch://bucket", [Wanted("nosuch://bucket/a.png")]))
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_drive_that_is_not_mounted_on_a_node_is_told_from_a_file_that_is_gone(tmp_path, draw):
+    import ray
+
+    folder, attempts = tmp_path / "mounted" / "here", ray.remote(num_cpus=0)(reading.Attempts).remote()
+    folder.mkdir(parents=True)
+    files = [Wanted(str(folder / "a.png"))]
+    # On the node the folder is empty, as it is where its drive is not mounted.
+    block, form = reading.table_of(0, files, isolate=False), CanonicalForm.preset("photo", 32)
+    back = reading.read_block(block, folder=str(tmp_path), form=form, attempts=attempts)
+    coded = back.append_column("code", [[None]])
+    told, _ = reading._checked(*reading.part_of(coded), iter(files))
+    assert [outcome.reason for outcome in told] == ["no such file"]
+    draw(1).save(folder / "a.png")
+    with pytest.raises(
+        SourceError, match=r"a\.png is there on this machine, but its folder is empty or missing on node "
+    ):
+        reading._checked(*reading.part_of(coded), iter(files))
+
+
+def test_what_is_left_of_a_cluster_may_be_one_core():
+    assert reading.DECODING + reading.ENCODING <= 1  # else Ray waits for ever
+
+
 @pytest.mark.usefixtures("cluster")
 def test_a_block_that_is_lost_again_and_again_ends_the_run(tmp_path):
     import ray
