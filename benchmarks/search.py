@@ -18,7 +18,7 @@ import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,8 @@ from hashae.indexer.planner import Plan
 Builder = Callable[[peers.Codes], peers.Engine]
 SINGLE = 50
 """Queries asked one by one for the median latency."""
+SETTLED = 0.02
+"""Seconds between two engines."""
 
 
 def engines(n: int, kind: str, options: argparse.Namespace) -> dict[str, Builder]:
@@ -121,6 +123,7 @@ def ask_in_turn(
     for batch in batches:
         for (question, name), chosen in asked.items():
             some = batch[chosen]
+            sleep(SETTLED)  # threads of OpenMP go on spinning for a while, and take the cores of whoever is next
             times[question, name].append(seconds(lambda q=question, n=name, s=some: getattr(built[n][0], q)(s)))
     rows = []
     for (question, name), taken in times.items():
