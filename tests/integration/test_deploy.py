@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from hashae.cli.main import cli as group
+from hashae.serve.workers import LEAVING_SECONDS
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -124,5 +125,16 @@ def test_the_commands_of_the_container_run_outside_over_a_server(
     server.kill()
     server.communicate()
     assert subprocess.run(probe, capture_output=True, check=False, timeout=20).returncode != 0
-    unit = re.search(r"^ExecStart=(.+)$", (DEPLOY / "hashae@.service").read_text(), re.MULTILINE)[1]
-    assert shlex.split(unit)[1:] == ["serve", "--host", "127.0.0.1", "--port", "%i", "--token"]
+
+
+def test_unit_and_compose_file_start_several_workers_and_the_unit_reloads_them():
+    text = (DEPLOY / "hashae@.service").read_text()
+    started = shlex.split(re.search(r"^ExecStart=(.+)$", text, re.MULTILINE)[1])[1:]
+    assert started == ["serve", "--host", "127.0.0.1", "--port", "%i", "--token", "--workers", "2"]
+    assert "\nExecReload=/bin/kill -HUP $MAINPID\n" in text
+    patience = int(re.search(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE)[1])
+    assert patience > LEAVING_SECONDS, "answers that are under way are not cut off"
+    compose = (DEPLOY / "compose.yaml").read_text()
+    command = json.loads(re.search(r'^    command: (\["serve".*\])$', compose, re.MULTILINE)[1])
+    assert command == [*json.loads(dict(instructions())["CMD"]), "--workers", "2"]
+    assert f"stop_grace_period: {patience}s" in compose
