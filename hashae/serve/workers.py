@@ -70,6 +70,7 @@ class WorkerApp:
     def __call__(self) -> FastAPI:
         """Return the application, ready for its first question."""
         _end_with_parent()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal sends it to all; the supervisor acts on it
         try:
             app = create_app(self.settings)
             for desk in app.state.desks:
@@ -101,6 +102,14 @@ class Supervisor(Multiprocess):
     ) -> None:
         super().__init__(config, sockets=[listener])
         self._background, self._on_ready = background, on_ready
+        self._in_terminal = _is_terminal()
+
+    def handle_hup(self) -> None:
+        """Replace the workers; but end where the signal says that the terminal was closed, which nobody else would."""
+        if self._in_terminal and not _is_terminal():
+            self.should_exit.set()
+        else:
+            super().handle_hup()
 
     def init_processes(self) -> None:
         """Start all processes, and wait until they answer."""
@@ -292,6 +301,14 @@ def _end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     Thread(target=watch, name="hashae-parent", daemon=True).start()
+
+
+def _is_terminal() -> bool:
+    """Tell whether there is a terminal to read what this process says."""
+    try:
+        return os.isatty(2)
+    except OSError:
+        return False
 
 
 @contextmanager
