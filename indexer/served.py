@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from threading import BoundedSemaphore, RLock
@@ -127,6 +129,22 @@ class ServedCollection:
         """Answer as the collection is now, and not as it was some seconds ago, from here on."""
         if self._parts.tables.behind():
             self._parts.tables.catch_up(makes=True)
+
+    @contextmanager
+    def at_once(self) -> Iterator[bool]:
+        """Tell whether a question can be answered without waiting for anything; until the end of the block it can.
+
+        So it is where nobody else is asking, the codes are in memory, and the collection is a file: a server may be
+        away for a minute.
+        """
+        if self._parts.database.is_server or not self._lock.acquire(blocking=False):
+            yield False
+            return
+        try:
+            encoder = self._parts.shelf.default()
+            yield encoder is not None and self._parts.tables.loaded(encoder)
+        finally:
+            self._lock.release()
 
     @property
     def threads(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from hashae.codes import from_hex
 from hashae.errors import CodeError, ConfigError
 from hashae.indexer.answer_query import Question
+from hashae.indexer.served import TimedAnswer
 from hashae.serve.answers import answer_dict, image_dict, question
 from hashae.serve.compare import compare_images, flip_bit
 from hashae.serve.desk import Desk
@@ -22,6 +24,8 @@ from hashae.serve.text import AsciiJson
 LAST_ID = (1 << 63) - 1
 BATCH = 1000
 """Codes in one look-up."""
+FEW, NEAR = 100, 16
+"""Codes, or images, and bits up to which a question is one of a moment."""
 LASTING = "private, max-age=604800, immutable"
 """For pictures whose address holds the hash of their content."""
 
@@ -51,6 +55,12 @@ def make_router(desk: Desk) -> APIRouter:
             raise ConfigError(f"radius is {asked.radius}; codes have {bits} bits")
         return asked
 
+    async def answered(work: Callable[[], TimedAnswer], *, quick: bool) -> Response:
+        def answer() -> Response:
+            return AsciiJson(answer_dict(work()))
+
+        return await (desk.quickly(answer) if quick else run_in_threadpool(answer))
+
     @router.post("/query", summary="Ask about an uploaded picture")
     async def query(
         image: Annotated[UploadFile, File(description="An image file.")],
@@ -77,17 +87,21 @@ def make_router(desk: Desk) -> APIRouter:
         return AsciiJson({"images": [image_dict(rows[id_]) for id_ in ids if id_ in rows]})
 
     @router.get("/images/{id_}", summary="What is known of an image")
-    def image(id_: ImageId) -> Response:
-        row = served.image(id_)
-        code, fact = served.stored_code(id_)
-        more = {"code": code.tobytes().hex(), "confidence": fact.confidence, "detail": fact.detail}
-        return AsciiJson(image_dict(row) | more)
+    async def image(id_: ImageId) -> Response:
+        def find() -> Response:
+            row = served.image(id_)
+            code, fact = served.stored_code(id_)
+            more = {"code": code.tobytes().hex(), "confidence": fact.confidence, "detail": fact.detail}
+            return AsciiJson(image_dict(row) | more)
+
+        return await desk.quickly(find)
 
     @router.get("/images/{id_}/matches", summary="Ask about an image of the collection")
-    def image_matches(
+    async def image_matches(
         id_: ImageId, exact: Exact = False, radius: Radius = None, k: K = None, matches: Matches = False
     ) -> Response:
-        return AsciiJson(answer_dict(served.ask(id_, ask(exact, radius, k, matches))))
+        quick = exact or is_quick(radius, k, matches)
+        return await answered(lambda: served.ask(id_, ask(exact, radius, k, matches)), quick=quick)
 
     @router.get("/images/{id_}/thumbnail", summary="A small picture of an image, JPEG")
     def thumbnail(
@@ -113,10 +127,11 @@ def make_router(desk: Desk) -> APIRouter:
         return Response(png(served.sight(id_).canonical, scale=4), media_type="image/png")
 
     @router.get("/codes/{code}/matches", summary="Ask about a code")
-    def code_matches(
+    async def code_matches(
         code: CodeText, exact: Exact = False, radius: Radius = None, k: K = None, matches: Matches = False
     ) -> Response:
-        return AsciiJson(answer_dict(served.ask_code(_code(code), ask(exact, radius, k, matches))))
+        quick = exact or is_quick(radius, k, matches)
+        return await answered(lambda: served.ask_code(_code(code), ask(exact, radius, k, matches)), quick=quick)
 
     @router.get("/codes/{code}/decoded.png", summary="The picture that a code stands for")
     def decoded(code: CodeText, flip: Annotated[int | None, Query(ge=0, le=511)] = None) -> Response:
@@ -128,12 +143,16 @@ def make_router(desk: Desk) -> APIRouter:
         return Response(png(served.decode(wanted[None])[0], scale=4), media_type="image/png")
 
     @router.post("/codes/look-up", summary="Which images have these codes? Up to 1,000 codes")
-    def look_up(codes: Annotated[list[str], Body(embed=True, max_length=BATCH)]) -> Response:
+    async def look_up(codes: Annotated[list[str], Body(embed=True, max_length=BATCH)]) -> Response:
         if not codes:
             return AsciiJson({"images": []})
         if len({len(code) for code in codes}) > 1:
             raise CodeError("the codes differ in their width; expected those of the encoder in use")
-        return AsciiJson({"images": served.look_up(np.stack([_code(code) for code in codes]))})
+
+        def find() -> Response:
+            return AsciiJson({"images": served.look_up(np.stack([_code(code) for code in codes]))})
+
+        return await (desk.quickly(find) if len(codes) <= FEW else run_in_threadpool(find))
 
     @router.get("/compare", summary="Why two images match, or do not")
     def compare(a: Annotated[int, Query(ge=1, le=LAST_ID)], b: Annotated[int, Query(ge=1, le=LAST_ID)]) -> Response:
@@ -161,6 +180,17 @@ def make_router(desk: Desk) -> APIRouter:
         return AsciiJson({"session": desk.settings.session})
 
     return router
+
+
+def is_quick(radius: int | None, k: int | None, matches: bool) -> bool:
+    """Tell whether a question is one of a moment: neither many images answer it, nor is a rule applied to each.
+
+    Examples
+    --------
+    >>> is_quick(None, None, False), is_quick(3, None, False), is_quick(80, None, False), is_quick(None, 1000, False)
+    (True, True, False, False)
+    """
+    return not matches and (radius is None or radius <= NEAR) and (k is None or k <= FEW)
 
 
 def _code(text: str) -> Any:
