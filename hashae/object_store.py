@@ -8,6 +8,7 @@ object is empty as long as its bucket is there.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -265,13 +266,16 @@ def _filesystem(scheme: str, _process: int) -> Any:
         asked = {"connect_timeout": SECONDS, "retries": {"mode": "standard", "max_attempts": TRIES}}
         settings["config_kwargs"] = {**asked, "max_pool_connections": CONNECTIONS, **given}
     try:
-        return fsspec.filesystem(scheme, **settings)
+        store = fsspec.filesystem(scheme, **settings)
     except ImportError as error:
         if scheme in EXTRAS:
             raise _lacking(scheme) from error
         raise SourceError(f"{scheme}:// needs a library that is not installed ({_text(error)})") from error
     except ValueError as error:
         raise SourceError(f"{scheme}:// is no object store that is known here; expected for example s3://") from error
+    # What goes wrong is raised; a log of it, too, is for those who ask for one.
+    logging.getLogger(type(store).__module__.split(".")[0]).addHandler(logging.NullHandler())
+    return store
 
 
 def _lacking(scheme: str) -> MissingDependency:
@@ -290,6 +294,8 @@ def _reaching(address: str) -> Iterator[None]:
             raise
         raise SourceError(f"{address}: the credentials are refused ({_text(error)}); {_hint(address)}") from error
     except Exception as error:  # the library of every store has classes of its own
+        if isinstance(error, OSError) and str(error).startswith("Forbidden"):  # how that of gs:// says it
+            raise PermissionError(_text(error)) from error
         if _code(error) in {"InvalidRange", "416"}:
             raise _EmptyError from error
         raise SourceError(

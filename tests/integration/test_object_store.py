@@ -319,6 +319,18 @@ def test_other_stores_that_fsspec_knows_are_read_the_same_way(pictures, opened):
         memory.rm("/somewhere", recursive=True)
 
 
+def test_what_other_libraries_call_forbidden_is_that_of_one_object():
+    with pytest.raises(PermissionError, match="Forbidden: bucket"), object_store._reaching("gs://bucket/a.png"):
+        raise OSError("Forbidden: bucket/a.png")
+    with (
+        pytest.raises(
+            SourceError, match=r"gs://bucket/a\.png cannot be reached \(odd\); .* GOOGLE_APPLICATION_CREDENTIALS"
+        ),
+        object_store._reaching("gs://bucket/a.png"),
+    ):
+        raise RuntimeError("odd")
+
+
 def test_files_of_a_store_are_read_ahead_in_order(monkeypatch):
     asked = []
 
