@@ -53,13 +53,13 @@ def watch(folder: Path | None, quiet_time: int, db: Place | None) -> None:
             check_folder(folder)
         ensure_encoder(collection, folder, None, budget=0, quiet=False, workers=1)
         named = [str(found["path"]) for found in collection.stats()["folders"]]
-    sources = [Path(path) for path in named if not is_address(path)]
-    if folder is None and len(sources) < len(named):
-        say(
-            f"{len(named) - len(sources)} folders in object stores are not watched: stores tell nobody what changes; "
-            "look at them with: hashae index"
-        )
+    stores = [path for path in named if is_address(path)]
+    if folder is None and stores:
+        say(f"not watched: {', '.join(stores)}; a store tells nobody what changes, look at it with: hashae index")
+    sources = [Path(path) for path in named if path not in stores]
     watched = [check_folder(folder)] if folder is not None else [source for source in sources if source.is_dir()]
+    if not watched and not sources:
+        raise SourceError(f"{path} has no folder of this machine to watch; name one: hashae watch FOLDER")
     if not watched:
         raise SourceError(f"none of the {len(sources)} folders of {path} is there now; mount their drives first")
 

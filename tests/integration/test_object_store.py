@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 import sqlite3
 import sys
@@ -220,15 +221,22 @@ def test_what_is_no_folder_in_a_store_is_told(address, bucket, opened, cli, tmp_
             collection.index(wrong)
     done = cli("index", f"s3://{bucket}/none", "--db", tmp_path / "none.db")
     assert (done.status, f"s3://{bucket}/none holds no pictures" in done.err) == (1, True)
-    done = cli("train", address, "-o", tmp_path / "x.onnx")
-    assert (done.status, "is the address of an object store; expected a folder of this machine" in done.err) == (
-        1,
-        True,
-    )
     with pytest.raises(SourceError, match="made into a path, which drops a slash; give it as text"):
         check_source(f"s3:/{bucket}")
     with pytest.raises(ImageError, match=r"none\.png: no such object"):
         collection.query(f"{address}/none.png", k=1)
+
+
+def test_what_cannot_be_done_with_a_store_is_told(address, opened, cli, tmp_path, monkeypatch):
+    opened("there").index(address)
+    monkeypatch.setattr(os, "nice", lambda _by: None)
+    done = cli("watch", "--db", tmp_path / "there.db")
+    assert done.status == 1
+    assert f"not watched: {address}; a store tells nobody what changes, look at it with: hashae index" in done.err
+    assert "there.db has no folder of this machine to watch; name one: hashae watch FOLDER" in done.err
+    done = cli("train", address, "-o", tmp_path / "x.onnx")
+    assert done.status == 1
+    assert "is the address of an object store; expected a folder of this machine" in done.err
 
 
 def test_what_may_not_be_read_is_told(address, bucket, s3, opened):
