@@ -120,7 +120,8 @@ def paths_of(query: str, codes: np.ndarray, count: int) -> list[str]:
 
 def processor(pid: int) -> float:
     """Return the seconds of processor time that a process and its children have used (Linux)."""
-    family = [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    family = [pid, *map(int, " ".join(task.read_text() for task in tasks).split())]
     ticks = 0
     for member in family:
         values = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()

@@ -8,6 +8,8 @@ the file beside the collection; the others map that file, so that all share its 
 from __future__ import annotations
 
 import logging
+import signal
+from collections.abc import Callable
 from threading import Event, Thread
 from time import monotonic
 
@@ -20,7 +22,7 @@ POLL = 1.0
 PAUSE = 4.0
 """Pause after the codes were read anew, in times of what that took: a fifth of one processor at most goes into it."""
 
-PATIENCE = 60.0
+PATIENCE = 600.0
 """Seconds that a process waits for another to make the index before it makes its own: that one may be gone."""
 
 _log = logging.getLogger(__name__)
@@ -36,10 +38,12 @@ class Follower:
     makes
         Make the index where the file beside the collection is older. Else another process does, and only its file is
         looked at, for `PATIENCE` seconds.
+    on_behind
+        Called whenever the collection is found to have moved on: whoever makes the index can be called for.
     """
 
-    def __init__(self, tables: CodeTables, *, makes: bool) -> None:
-        self._tables, self._makes = tables, makes
+    def __init__(self, tables: CodeTables, *, makes: bool, on_behind: Callable[[], None] = lambda: None) -> None:
+        self._tables, self._makes, self._on_behind = tables, makes, on_behind
         self._closing = Event()
         self._thread = Thread(target=self._run, name="hashae-follower", daemon=True)
         tables.followed = True
@@ -52,13 +56,17 @@ class Follower:
         self._tables.followed = False
 
     def _run(self) -> None:
+        if hasattr(signal, "pthread_sigmask"):  # processes that are started here do not end by Ctrl+C: they are told
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         pause, behind_since, told = POLL, monotonic(), False
         while not self._closing.wait(pause):
             start, pause = monotonic(), POLL
             try:
                 if not self._tables.behind():
                     behind_since = start
-                elif self._tables.catch_up(makes=self._makes or start - behind_since > PATIENCE):
+                    continue
+                self._on_behind()
+                if self._tables.catch_up(makes=self._makes or start - behind_since > PATIENCE):
                     behind_since = monotonic()
                     pause = max(POLL, PAUSE * (behind_since - start))
             except HashaeError as error:  # a server that is away, a file that is locked: tried again

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -112,14 +112,23 @@ class ServedCollection:
     makes
         Make the index anew when the collection has changed; else another process does, and its file is mapped. See
         :class:`hashae.indexer.following.Follower`.
+    on_behind
+        Called when that is due.
     """
 
-    def __init__(self, collection: Collection, *, decoders: int = 2, makes: bool = True) -> None:
+    def __init__(
+        self,
+        collection: Collection,
+        *,
+        decoders: int = 2,
+        makes: bool = True,
+        on_behind: Callable[[], None] = lambda: None,
+    ) -> None:
         self.collection = collection
         self._parts = collection._parts
         self._lock = RLock()
         self._decoding = BoundedSemaphore(decoders)
-        self._follower = Follower(self._parts.tables, makes=makes)
+        self._follower = Follower(self._parts.tables, makes=makes, on_behind=on_behind)
 
     def close(self) -> None:
         """Stop following the collection."""

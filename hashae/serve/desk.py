@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from hashae.indexer.collection import Collection
 from hashae.indexer.collection_health import CollectionHealth
+from hashae.indexer.keeping import Keeper
 from hashae.indexer.projection import project
 from hashae.indexer.served import ServedCollection
 from hashae.indexer.summary import Progress
@@ -40,7 +41,15 @@ class Desk:
     def __init__(self, settings: ServeSettings) -> None:
         self.settings = settings
         self.collection = Collection.open(settings.collection, create=False, threads=settings.threads)
-        self.served = ServedCollection(self.collection, decoders=settings.threads, makes=not settings.forwards)
+        self._keeper = Keeper(settings.collection, threads=1)
+        # Of several processes the one in the background makes the index, as it answers nobody; a single one calls for
+        # another when the index is to be made anew.
+        self.served = ServedCollection(
+            self.collection,
+            decoders=settings.threads,
+            makes=settings.folder is not None and not settings.forwards,
+            on_behind=self._keeper if settings.folder is None else _nobody,
+        )
         self.thumbnails = Thumbnails(self.served, decoders=settings.threads, kept_bytes=KEPT_BYTES // settings.workers)
         self.review = Review(self.served)
         self.jobs = Jobs()
@@ -51,6 +60,7 @@ class Desk:
         """Wait for what runs, and close the collection."""
         self.jobs.close()
         self.served.close()
+        self._keeper.close()
         self.collection.close()
 
     @property
@@ -137,3 +147,7 @@ class Desk:
         with self._lock:
             self._kept[name] = (generation, value)
         return value
+
+
+def _nobody() -> None:
+    """Call for nobody: the process that makes the index runs already."""

@@ -92,20 +92,21 @@ class Server:
         return found
 
     def children(self):
-        listed = Path(f"/proc/{self.child.pid}/task/{self.child.pid}/children").read_text().split()
+        tasks = Path(f"/proc/{self.child.pid}/task").glob("*/children")  # each thread has those that it started
+        listed = " ".join(task.read_text() for task in tasks).split()
         return {int(pid) for pid in listed if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()}
 
 
 @pytest.fixture
 def serve(spawn, tmp_path):
-    """Return a function that starts two workers."""
+    """Return a function that starts a server, of two workers unless told otherwise."""
     (tmp_path / "eager").mkdir()
 
-    def start(place, *options, eager=False):
+    def start(place, *options, eager=False, workers=2):
         if eager:
             (tmp_path / "eager" / "sitecustomize.py").write_text(EAGER)
         environment = {"PYTHONPATH": str(tmp_path / "eager")}
-        return Server(spawn("serve", "--db", place, "--port", "0", "--workers", "2", *options, env=environment))
+        return Server(spawn("serve", "--db", place, "--port", "0", "--workers", workers, *options, env=environment))
 
     return start
 
@@ -209,6 +210,23 @@ def test_every_worker_answers_with_a_new_picture_and_all_share_one_index(server_
     children = server.children()
     server.child.kill()
     server.child.wait()
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
+
+
+def test_one_process_has_the_index_made_by_another_and_ends_with_it(serve, collection_file, tmp_path, fill):
+    server = serve(collection_file, eager=True, workers=1)
+    (asker,) = server.askers(1).values()
+    path = "/api/v1/images/1/matches?k=1000"
+    assert len(asker.get(path)["matches"]) == 6
+    assert not server.children(), "none is needed yet"
+    with Collection.open(collection_file) as collection:
+        collection.index(fill(tmp_path / "pictures", [40]))
+    until(lambda: len(asker.get(path)["matches"]) == 7)
+    children = server.children()
+    assert len(children) == 1
+    server.child.send_signal(signal.SIGINT)
+    _, err = server.child.communicate(timeout=30)
+    assert (server.child.returncode, err) == (0, b"stopped\n")
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
 
 
