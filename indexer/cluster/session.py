@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from hashae.errors import ConfigError, HashaeError, MissingDependency
 from hashae.indexer.cluster.address import check_address, nobody_at
+from hashae.indexer.cluster.head import HeadWatch
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -49,8 +50,10 @@ class Cluster:
     def __init__(self, address: str = LOCAL, *, workers: int | None = None) -> None:
         self._ray, self._address = _import_ray(), address
         self._own = not self._ray.is_initialized()
+        self._head: HeadWatch | None = None
         if self._own:
             self._connect(workers)
+            self._head = HeadWatch(self._ray.get_runtime_context().gcs_address)
         try:
             self.cores = max(1, int(self._ray.cluster_resources().get("CPU", 1)))
             self._check_nodes()
@@ -80,6 +83,12 @@ class Cluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None and self._head is not None and self._head.lost:
+            # Nobody is left who could be told that this connection is over.
+            raise HashaeError(
+                f"the head of the Ray cluster at {self._address} does not answer any more; start the cluster and run "
+                "the same command again: what is stored is not done twice"
+            ) from error
         self.close()
 
     def __repr__(self) -> str:
@@ -87,6 +96,8 @@ class Cluster:
 
     def close(self) -> None:
         """End the connection, and the cluster if it was started here."""
+        if self._head is not None:
+            self._head.close()
         if self._own and self._ray.is_initialized():
             self._ray.shutdown()
 

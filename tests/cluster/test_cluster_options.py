@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import sys
-from threading import Thread
+from threading import Event, Thread
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
 from hashae.cli.main import cli
-from hashae.errors import ConfigError, MissingDependency
-from hashae.indexer.cluster import Cluster
+from hashae.errors import ConfigError, HashaeError, MissingDependency
+from hashae.indexer.cluster import Cluster, head
 
 
 def run(*arguments):
@@ -123,6 +125,37 @@ def test_a_local_start_that_takes_too_long_is_tried_again(monkeypatch):
     with pytest.raises(ConfigError, match=r"no Ray cluster answers at local \(timed out during startup\)"):
         Cluster()
     assert tried == ["local"] * 3
+
+
+def test_a_head_that_is_gone_ends_the_work_with_a_sentence(monkeypatch):
+    import ray
+
+    monkeypatch.setattr(head, "EVERY", 0.02)
+    monkeypatch.setattr(head, "PATIENCE", 0.2)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            context = SimpleNamespace(gcs_address=f"127.0.0.1:{server.getsockname()[1]}")
+            for name, answer in {
+                "is_initialized": False,
+                "init": None,
+                "shutdown": None,
+                "cluster_resources": {},
+                "nodes": [{"Alive": True}],
+                "get_runtime_context": context,
+            }.items():
+                monkeypatch.setattr(ray, name, lambda *_, _answer=answer, **__: _answer)
+            with Cluster():
+                Event().wait(0.5)  # it answers
+
+            def lose_it():
+                server.close()
+                Event().wait(60)
+
+            with pytest.raises(HashaeError, match="head of the Ray cluster at local does not answer any"), Cluster():
+                lose_it()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("cluster")
