@@ -47,6 +47,7 @@ from hashae.calibration import health
 from hashae.codes import KEY_BITS, Codes, hamming
 from hashae.encoder import Encoder
 from hashae.images.edits import EDITS
+from hashae.images.query_views import QUERY_VIEWS, QueryView, view_levels
 
 LEFT_OUT = "resize 50 %"
 MEASURED = tuple(edit for edit in EDITS if edit != LEFT_OUT)
@@ -135,7 +136,15 @@ class Result:
         return max(self.lines[precision][1:], key=lambda line: line.mean)
 
 
-def measured(codes: Codes, originals: int, own: np.ndarray, ignored: Pairs, *, worst: bool = False) -> Result:
+def measured(
+    codes: Codes,
+    originals: int,
+    own: np.ndarray,
+    ignored: Pairs,
+    *,
+    views: Sequence[Codes] = (),
+    worst: bool = False,
+) -> Result:
     """Count pairs of one method and set its thresholds.
 
     Parameters
@@ -148,6 +157,8 @@ def measured(codes: Codes, originals: int, own: np.ndarray, ignored: Pairs, *, w
         Place of the original of each copy of an edit.
     ignored
         Pairs that are neither right nor wrong, the same in each edit.
+    views
+        Further codes of all copies; the nearest of them counts.
     worst
         Also keep the worst wrong pairs.
     """
@@ -155,8 +166,10 @@ def measured(codes: Codes, originals: int, own: np.ndarray, ignored: Pairs, *, w
     crowded = neighbour_sums(hamming(database, database), among_themselves=True)
     tallies = {beta: Tally(bits, beta, len(MEASURED)) for beta in (ONE, *BETAS)}
     kept = {beta: Worst(own, ignored, originals) for beta in tallies} if worst else {}
-    for edit, block in enumerate(np.split(codes[originals:], len(MEASURED))):
-        distances = hamming(block, database)
+    for edit, blocks in enumerate(zip(*(np.split(c, len(MEASURED)) for c in (codes[originals:], *views)), strict=True)):
+        distances = hamming(blocks[0], database)
+        for block in blocks[1:]:
+            distances = np.minimum(distances, hamming(block, database))
         crowded_copies = neighbour_sums(distances)
         for beta, tally in tallies.items():
             counted = scores(distances, crowded_copies, crowded, beta)
@@ -170,6 +183,12 @@ def measured(codes: Codes, originals: int, own: np.ndarray, ignored: Pairs, *, w
             at = tally.threshold(precision)
             lines[precision].append(Line(beta, at, tally.recall(at).tolist(), tally.wrong_pairs(at)))
     return Result(bits, health(database)["effective_bits"], lines, kept)
+
+
+def codes_of_view(encoder: Encoder, thumbs: np.ndarray, view: QueryView) -> Codes:
+    """Return the codes of thumbs seen in one way."""
+    parts = [view_levels(thumbs[start : start + 512], encoder.form, view) for start in range(0, len(thumbs), 512)]
+    return encoder.encode_levels(np.concatenate(parts)).codes
 
 
 def summary_rows(results: dict[str, Result], precision: float) -> list[list[str]]:
@@ -268,6 +287,11 @@ def options_given() -> argparse.Namespace:
     parser.add_argument(
         "--trim-peers", action=argparse.BooleanOptionalAction, default=True, help="columns of peers on trimmed pictures"
     )
+    parser.add_argument(
+        "--views",
+        action="store_true",
+        help="a column where each copy is asked for in all views of query --views",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep everything measured, every beta included")
     parser.add_argument("--contact-sheet", type=Path, metavar="PNG", help="draw the worst wrong pairs of hashae")
     return parser.parse_args()
@@ -305,6 +329,9 @@ def main() -> None:
         name: measured(each, len(photos), np.array(chosen), ignored, worst=name == ours)
         for name, each in of_method.items()
     }
+    if options.views:
+        seen = [codes_of_view(encoder, made.thumbs[len(photos) :], view) for view in QUERY_VIEWS]
+        results[f"{ours} views"] = measured(codes, len(photos), np.array(chosen), ignored, views=seen)
     seconds = {"copies": copied - begin, "encoding": encoded - copied, "all": time.perf_counter() - begin}
 
     about = circumstances("onnxruntime", "numpy", "pillow", "pdqhash", "imagehash", seed=options.seed)

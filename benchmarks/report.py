@@ -21,9 +21,9 @@ import numpy as np
 from measure import circumstances
 from PIL import Image
 
+from hashae.indexer.human_size import human_size
 from hashae.indexer.pixels import thumbnail
 from hashae.indexer.report import DedupReport, Failure, ReportGroup, ReportImage
-from hashae.indexer.human_size import human_size
 from hashae.indexer.report_files import write_json
 from hashae.indexer.report_page import write_html
 

@@ -20,6 +20,9 @@ from hashae.place import Place
 @click.option("--matches", is_flag=True, help="Images that dedup would take for the same, each by its own radius.")
 @click.option("--mirror", is_flag=True, help="Look for the mirror image of IMAGE, too.")
 @click.option(
+    "--views", is_flag=True, help="Look for IMAGE a little turned and as a part of a larger picture, too: finds crops."
+)
+@click.option(
     "--pgvector", is_flag=True, help="With -k, on a server: by its approximate index; what share it finds is told."
 )
 @click.option("--explain", is_flag=True, help="Say how the answer was found and how long it took.")
@@ -33,6 +36,7 @@ def query(
     k: int | None,
     matches: bool,
     mirror: bool,
+    views: bool,
     pgvector: bool,
     explain: bool,
     report_file: Path | None,
@@ -50,6 +54,7 @@ def query(
       hashae query beach.jpg --exact         same code: most likely the same picture
       hashae query beach.jpg --radius 20 --explain
       hashae query beach.jpg --matches --mirror
+      hashae query crop.jpg --matches --views
       hashae query beach.jpg -k 3 --json
       hashae query beach.jpg -k 50 --report answers.html
       hashae query s3://bucket/photos/beach.jpg
@@ -65,7 +70,15 @@ def query(
     check_targets(report=report_file)
     with Collection.open(collection_path(db), create=False) as collection:
         answer = collection.query(
-            image, exact=exact, radius=radius, k=k, matches=matches, mirror=mirror, pgvector=pgvector, explain=explain
+            image,
+            exact=exact,
+            radius=radius,
+            k=k,
+            matches=matches,
+            mirror=mirror,
+            views=views,
+            pgvector=pgvector,
+            explain=explain,
         )
     if report_file is not None:
         from hashae.indexer.answer_page import write_contact_sheet
@@ -89,7 +102,7 @@ def query(
                 f"{match.width} × {match.height}",
                 match.format,
                 human_size(match.size),
-                match.path + ("  (mirrored)" if match.mirrored else ""),
+                match.path + ("  (mirrored)" if match.mirrored else "") + (f"  ({match.view})" if match.view else ""),
             )
             for match in answer.matches
         ]

@@ -241,14 +241,27 @@ class Encoder:
 
     def encode_thumbs(self, thumbs: NDArray[np.uint8]) -> Encoded:
         """Return codes, confidence and detail of decoded images; `thumbs` as in :meth:`logits`."""
-        logits, details = np.empty((len(thumbs), self.bits), np.float32), np.empty(len(thumbs), np.float32)
+        return self._encoded(len(thumbs), lambda part: self.form.levels(thumbs[part]))
+
+    def encode_levels(self, levels: NDArray[np.float32]) -> Encoded:
+        """Return the same of images at the size of the encoder's input, as :meth:`CanonicalForm.levels` returns them.
+
+        Parameters
+        ----------
+        levels
+            ``float32 (n, channels, size, size)`` in [0, 255].
+        """
+        return self._encoded(len(levels), lambda part: levels[part])
+
+    def _encoded(self, count: int, levels_of: Callable[[slice], NDArray[np.float32]]) -> Encoded:
+        logits, details = np.empty((count, self.bits), np.float32), np.empty(count, np.float32)
 
         def work(part: slice) -> None:
-            levels = self.form.levels(thumbs[part])
+            levels = levels_of(part)
             logits[part] = self._run(levels)
             details[part] = detail(levels)
 
-        self._in_parts(work, len(thumbs))
+        self._in_parts(work, count)
         sureness = np.abs(np.tanh(logits / 2))
         least = max(self.bits // 8, 1)
         confidence = np.partition(sureness, least - 1, axis=1)[:, :least].mean(axis=1)
@@ -304,7 +317,7 @@ class Encoder:
             thumbs = list(pool.map(self._thumb, images))
         return self.encode_thumbs(np.stack(thumbs)).codes
 
-    def encode_file(self, path: str | Path, *, mirror: bool = False) -> Encoded:
+    def encode_file(self, path: str | Path, *, mirror: bool = False, views: bool = False) -> Encoded:
         """Return the code of one image file, ``uint8 (1, bits // 8)``, and its confidence.
 
         Parameters
@@ -312,7 +325,10 @@ class Encoder:
         path
             Of the file.
         mirror
-            Return that of the picture and that of its mirror image, ``uint8 (2, bits // 8)``.
+            Return that of the picture and then that of its mirror image, ``uint8 (2, bits // 8)``.
+        views
+            Of each of these, return further codes behind it: one for each of
+            :data:`hashae.images.query_views.QUERY_VIEWS`.
 
         Raises
         ------
@@ -321,7 +337,14 @@ class Encoder:
         """
         with large_images_allowed():
             thumb = self._thumb(path)
-        return self.encode_thumbs(np.stack([thumb, thumb[:, :, ::-1]]) if mirror else thumb[None])
+        thumbs = np.stack([thumb, thumb[:, :, ::-1]]) if mirror else thumb[None]
+        if not views:
+            return self.encode_thumbs(thumbs)
+        from hashae.images.query_views import QUERY_VIEWS, view_levels
+
+        seen = [self.form.levels(thumbs), *(view_levels(thumbs, self.form, view) for view in QUERY_VIEWS)]
+        levels = np.stack(seen, axis=1)  # (m, views, channels, size, size)
+        return self.encode_levels(levels.reshape(-1, *levels.shape[2:]))
 
     def _thumb(self, path: str | Path) -> NDArray[np.uint8]:
         return decode(read_bytes(path), path, side=self.form.thumb, channels=self.form.channels).thumb

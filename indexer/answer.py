@@ -27,6 +27,9 @@ class ImageMatch:
         Largest distance at which it would match, in bits; None if all matches were not what was asked for.
     mirrored
         True if it is nearer to the mirror image of the query, and that was asked for.
+    view
+        How it was looked at where it is nearest to another view of the query than the picture as it is: a name of
+        :data:`hashae.images.query_views.QUERY_VIEWS`.
     """
 
     id: int
@@ -40,6 +43,7 @@ class ImageMatch:
     featureless: bool
     allowed: float | None = None
     mirrored: bool = False
+    view: str | None = None
 
 
 @dataclass(frozen=True)

@@ -304,6 +304,7 @@ class Collection:
         k: int | None = None,
         matches: bool = False,
         mirror: bool = False,
+        views: bool = False,
         pgvector: bool = False,
         explain: bool = False,
     ) -> Answer:
@@ -324,6 +325,9 @@ class Collection:
         mirror
             Ask for the mirror image, too, and put the two answers into one. A code tells left from right, unless its
             encoder was trained not to.
+        views
+            Ask for the picture a little turned and as a part of a larger one, too, and put the answers into one: copies
+            that were cut or turned are found that one code misses. See :mod:`hashae.images.query_views`.
         pgvector
             Find the `k` nearest by the index of pgvector, an extension of a PostgreSQL server: it may miss some, and
             what share it finds is measured and told. It is made with the first such question after a change.
@@ -339,16 +343,19 @@ class Collection:
         """
         question = Question(exact, radius, k, matches, pgvector)
         encoder = self._parts.encoder.open()
-        encoded = encoder[1].encode_file(image, mirror=mirror)
+        encoded = encoder[1].encode_file(image, mirror=mirror, views=views)
         answers = [
             answer_query(self._parts, encoder, code, Fact(float(sure), float(detail)), question, explain=explain)
             for code, sure, detail in zip(encoded.codes, encoded.confidence, encoded.detail, strict=True)
         ]
-        if not mirror:
+        if not mirror and not views:
             return answers[0]
-        from hashae.indexer.mirrored import join_mirrored
+        from hashae.images.query_views import QUERY_VIEWS
+        from hashae.indexer.joined_answers import join_answers
 
-        return join_mirrored(*answers, k=k)
+        names = [None, *(view.name for view in QUERY_VIEWS if views)]
+        ways = [(mirrored, name) for mirrored in ([False, True] if mirror else [False]) for name in names]
+        return join_answers(answers, ways, k=k)
 
     def exact_many(self, codes: ArrayLike) -> list[list[int]]:
         """Return for each of `codes`, ``uint8 (m, bits // 8)``, the ids of the images that have it, ascending.

@@ -249,15 +249,15 @@ def area_resize(thumbs: NDArray[np.uint8], size: int, boxes: NDArray[np.int64] |
         resized = ((both & 0xFFFF) + (both >> 16)).astype(np.float32)
         resized *= np.float32(0.25)
     else:  # one pair of matrices for all: several times faster than one for each
-        resized = _average(thumbs.astype(np.float32), size, whole)
+        resized = average(thumbs.astype(np.float32), size, whole)
     if boxes is not None:
         cut = np.flatnonzero((boxes != whole).any(axis=1))
         if len(cut):
-            resized[cut] = _average(thumbs[cut].astype(np.float32), size, boxes[cut])
+            resized[cut] = average(thumbs[cut].astype(np.float32), size, boxes[cut])
     return resized
 
 
-def _average(levels: NDArray[np.float32], size: int, boxes: NDArray[np.int64]) -> NDArray[np.float32]:
+def average(levels: NDArray[np.float32], size: int, boxes: NDArray[np.int64]) -> NDArray[np.float32]:
     """Average each box of ``levels (n, channels, side, side)`` into ``size x size`` cells; one box serves all."""
     side = levels.shape[-1]
     rows = area_weights(boxes[:, 0], boxes[:, 1], side, size)[:, None]  # (n, 1, size, side)

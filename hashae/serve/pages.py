@@ -13,9 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 import hashae
 from hashae import pretrained
 from hashae.errors import CollectionError, UnknownName
+from hashae.indexer.human_size import human_size
 from hashae.indexer.keep_rules import DEFAULT_RULES, RULES
 from hashae.indexer.report import TIER_TITLES
-from hashae.indexer.human_size import human_size
 from hashae.serve.desk import Desk
 from hashae.serve.plots import bars, curves
 from hashae.serve.text import shown
