@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -183,24 +184,26 @@ def main() -> None:
     folder = unpacked("cifar10.zip")
     print(circumstances("fastapi", "uvicorn", "onnxruntime", "faiss-cpu", seed=SEED))
     print(f"{options.size:,} made-up codes of 256 bits, {options.rate:g} look-ups offered a second")
-    print(
-        "| collection | workers | meanwhile | look-up | median ms | 95 % | 99 % | most | errors | processor ms | indexed/s |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    columns = ("collection", "workers", "meanwhile", "look-up", "median ms", "95 %", "99 %", "most", "errors")
+    print(f"| {' | '.join((*columns, 'processor ms', 'indexed/s', 'load'))} |")
+    print("|" + "---|" * 12)
     with ExitStack() as stack:
         temporary = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         os.environ["XDG_CACHE_HOME"] = str(temporary / "cache")
         made = temporary / "made.db"
         make_collection(made, options.size, drawn_picture(temporary / "picture.png"))
         running = stack.enter_context(postgres("shared_buffers=256MB")) if "PostgreSQL" in options.engines else None
+        if running is not None:
+            subprocess.run(hashae("copy", str(made), url := running.database()), check=True, capture_output=True)
+            template = url.partition("?")[0].rpartition("/")[2]
         for engine in options.engines:
             for workers in options.workers:
                 for nice in options.nice:
                     for kind in options.kinds:
-                        place = str(temporary / f"{engine}-{workers}-{nice}-{list(KINDS).index(kind)}.db")
                         if running is not None and engine == "PostgreSQL":
-                            place = running.database()
-                        subprocess.run(hashae("copy", str(made), place), check=True, capture_output=True)
+                            place = running.database(template)
+                        else:
+                            place = str(shutil.copy(made, temporary / f"{workers} {nice} {kind}.db"))
                         measure(engine, place, workers, nice, kind, folder, options)
 
 
@@ -223,7 +226,8 @@ def measure(
         if indexing is not None and not indexing.stop():
             load.errors["indexing ended too early"] += 1
     what = "nothing" if nice < 0 else "index" if nice == 0 else f"nice -n {nice} index"
-    print(f"| {engine} | {workers} | {what} | {kind} | {load.row()} | {1e3 * used:.1f} | {rate:,.0f} |", flush=True)
+    rest = f"{1e3 * used:.1f} | {rate:,.0f} | {os.getloadavg()[0]:.1f}"
+    print(f"| {engine} | {workers} | {what} | {kind} | {load.row()} | {rest} |", flush=True)
     if load.errors:
         print(dict(load.errors), file=sys.stderr)
 

@@ -89,14 +89,16 @@ class CodeTables:
         bits
             Code length.
         """
-        kept, generation = self._kept, self._catalogue.generation()
-        if kept is None or not self._answers(kept, encoder, generation):
-            kept = self._kept = CodeTable(encoder, generation, self._indexes.load(encoder, bits, generation))
+        kept = self._kept
+        if kept is not None and self._answers(kept, encoder):
+            return kept
+        generation = self._catalogue.generation()
+        kept = self._kept = CodeTable(encoder, generation, self._indexes.load(encoder, bits, generation))
         return kept
 
     def loaded(self, encoder: int) -> bool:
         """Tell whether :meth:`current` answers from memory."""
-        return self._kept is not None and self._answers(self._kept, encoder, self._catalogue.generation())
+        return self._kept is not None and self._answers(self._kept, encoder)
 
     def behind(self) -> bool:
         """Tell whether the table in memory is followed, and the collection has moved on."""
@@ -128,8 +130,9 @@ class CodeTables:
             self._kept = CodeTable(kept.encoder, generation, index)
         return True
 
-    def _answers(self, kept: CodeTable, encoder: int, generation: int) -> bool:
-        return kept.encoder == encoder and (kept.generation == generation or self._is_followed(kept))
+    def _answers(self, kept: CodeTable, encoder: int) -> bool:
+        # Where it is followed nobody asks for the generation but the follower: a question would pay for it three times.
+        return kept.encoder == encoder and (self._is_followed(kept) or kept.generation == self._catalogue.generation())
 
     def _is_followed(self, kept: CodeTable) -> bool:
         # A small one is read anew before anybody notices, and then every answer is of this moment.

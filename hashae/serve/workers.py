@@ -8,6 +8,7 @@ the collection has moved on; the workers map its file, so that all share the sam
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -75,7 +76,7 @@ class WorkerApp:
             app = create_app(self.settings)
             for desk in app.state.desks:
                 desk.warm()
-            sys.setswitchinterval(SWITCH_SECONDS)
+            _settle()
         except HashaeError as error:
             _log.error("%s", " ".join(str(error).split()))
             sys.exit(1)
@@ -95,7 +96,14 @@ class Supervisor(Multiprocess):
         Beside the workers.
     on_ready
         Called once all workers answer.
+
+    Attributes
+    ----------
+    failed
+        True if a worker ended before it could answer: others would, too.
     """
+
+    failed = False
 
     def __init__(
         self, config: uvicorn.Config, listener: socket.socket, background: Background, on_ready: Callable[[], None]
@@ -117,9 +125,11 @@ class Supervisor(Multiprocess):
             self._background.start()
             super().init_processes()
         for process in self.processes:
-            while process.process.is_alive() and not process.wait_until_ready(0.5):
+            while not process.wait_until_ready(0.5):
                 self.handle_signals()
-                if self.should_exit.is_set():
+                self.failed = not process.process.is_alive()
+                if self.failed or self.should_exit.is_set():
+                    self.should_exit.set()
                     return
         self._on_ready()
 
@@ -219,7 +229,7 @@ def serve_alone(settings: ServeSettings, listener: socket.socket, on_ready: Call
     app = create_app(settings)
     for desk in app.state.desks:
         desk.warm()
-    sys.setswitchinterval(SWITCH_SECONDS)
+    _settle()
     on_ready()
     config = uvicorn.Config(app, timeout_graceful_shutdown=5, **UVICORN)
     with suppress(KeyboardInterrupt):  # the way to stop it: everything is closed by now
@@ -263,7 +273,10 @@ def serve_many(settings: ServeSettings, listener: socket.socket, on_ready: Calla
             timeout_worker_healthcheck=READY_SECONDS,
             **UVICORN,
         )
-        Supervisor(config, listener, Background(shared, shared.background), on_ready).run()
+        supervisor = Supervisor(config, listener, Background(shared, shared.background), on_ready)
+        supervisor.run()
+    if supervisor.failed:
+        raise ConfigError("a worker ended before it could answer; what it said stands above")
 
 
 UVICORN: dict[str, Any] = {
@@ -274,6 +287,14 @@ UVICORN: dict[str, Any] = {
     "timeout_keep_alive": 20,
 }
 """Settings of every process that answers."""
+
+
+def _settle() -> None:
+    """Prepare this process for many short answers, once everything is loaded."""
+    sys.setswitchinterval(SWITCH_SECONDS)
+    # What was loaded stays: the collector of garbage need not look through hundreds of thousands of objects again.
+    gc.collect()
+    gc.freeze()
 
 
 def _run_background(settings: ServeSettings, listener: socket.socket) -> None:
