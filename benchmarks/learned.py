@@ -66,12 +66,14 @@ RECIPES = {
     "cifar10": Recipe(
         model={"trunk": "pooled", "width": 32},
         training={
-            "steps": 11_000,
+            "steps": 9000,
             "batch": 256,
             "augment": "tiny",
             "mirror": True,
             "view_side": 24,
             "neighbours": 1,
+            "positives": 0.03,
+            "positives_from": 0.5,
             "temperature": 0.3,
             "reconstruction": 0.0,
             "decorrelation": 0.0,
