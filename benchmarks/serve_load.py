@@ -119,12 +119,16 @@ def paths_of(query: str, codes: np.ndarray, count: int) -> list[str]:
     return [f"/api/v1/codes/{codes[row].tobytes().hex()}/matches?{query}" for row in rng.integers(0, len(codes), count)]
 
 
+def children(pid: int) -> set[int]:
+    """Return the processes that a process has started (Linux)."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return set(map(int, " ".join(task.read_text() for task in tasks).split()))
+
+
 def processor(pid: int) -> float:
     """Return the seconds of processor time that a process and its children have used (Linux)."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    family = [pid, *map(int, " ".join(task.read_text() for task in tasks).split())]
     ticks = 0
-    for member in family:
+    for member in (pid, *children(pid)):
         values = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
         ticks += int(values[11]) + int(values[12])
     return ticks / os.sysconf("SC_CLK_TCK")
@@ -162,6 +166,12 @@ class Indexing:
         return working
 
 
+async def offer_and_reload(port: int, pid: int, paths: list[str], rate: float) -> Load:
+    """Offer look-ups, and have the server replace its workers when a third of them was asked."""
+    asyncio.get_running_loop().call_later(len(paths) / rate / 3, os.kill, pid, signal.SIGHUP)
+    return await offer(port, paths, rate)
+
+
 def images_of(place: str) -> int:
     """Return the number of images of a collection."""
     from hashae.indexer import Collection
@@ -180,6 +190,7 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", default=["SQLite", "PostgreSQL"], help="default: both")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), help="look-ups (default: all)")
     parser.add_argument("--nice", type=int, nargs="+", default=[0], help="priorities of indexing; -1: none indexes")
+    parser.add_argument("--reload", action="store_true", help="at the end, replace the workers while look-ups come in")
     options = parser.parse_args()
     folder = unpacked("cifar10.zip")
     print(circumstances("fastapi", "uvicorn", "onnxruntime", "faiss-cpu", seed=SEED))
@@ -205,6 +216,9 @@ def main() -> None:
                         else:
                             place = str(shutil.copy(made, temporary / f"{workers} {nice} {kind}.db"))
                         measure(engine, place, workers, nice, kind, folder, options)
+            for workers in options.workers if options.reload else ():
+                if workers > 1:
+                    measure_reload(engine, place, workers, options)
 
 
 def measure(
@@ -230,6 +244,18 @@ def measure(
     print(f"| {engine} | {workers} | {what} | {kind} | {load.row()} | {rest} |", flush=True)
     if load.errors:
         print(dict(load.errors), file=sys.stderr)
+
+
+def measure_reload(engine: str, place: str, workers: int, options: argparse.Namespace) -> None:
+    """Print one row: look-ups while the workers are replaced, and nothing else happens."""
+    paths = paths_of(KINDS["same code"], made_codes(options.size, 256), int(options.rate * options.seconds))
+    with serving(place, workers) as (port, pid):
+        before = children(pid)
+        load = asyncio.run(offer_and_reload(port, pid, paths, options.rate))
+        replaced = len(before - children(pid))
+    print(
+        f"| {engine} | {workers} | SIGHUP: {replaced} processes replaced | same code | {load.row()} | | | |", flush=True
+    )
 
 
 if __name__ == "__main__":
