@@ -288,6 +288,18 @@ def test_changes_need_the_session_and_questions_of_programs_do_not(client):
     assert from_page.status_code == 403
 
 
+def test_a_server_that_only_answers_changes_nothing(open_client, shared):
+    client = open_client(shared[1], read_only=True)
+    client.headers[SESSION_HEADER] = client.get("/api/v1/session").json()["session"]
+    for path in ("duplicates", "verdicts", "actions/preview", "actions/apply", "actions/undo", "index", "calibration"):
+        refused = client.post(f"/api/v1/{path}", json={})
+        assert (refused.status_code, "--read-only" in refused.json()["detail"]) == (403, True), path
+    assert client.delete("/api/v1/verdicts/1").status_code == 403
+    assert client.post("/api/v1/query", files={"image": png()}).status_code == 200
+    code = client.get("/api/v1/images/1").json()["code"]
+    assert 1 in client.post("/api/v1/codes/look-up", json={"codes": [code]}).json()["images"][0]
+
+
 def test_an_access_token_opens_the_page_once_and_then_is_a_cookie(open_client, shared):
     collection_file = shared[1]
     with pytest.raises(ConfigError, match="access token"):

@@ -119,10 +119,45 @@ def until(check, seconds=20.0):
         time.sleep(0.05)
 
 
-def test_workers_share_one_review_and_are_replaced_while_everybody_asks(serve, collection_file):
-    server = serve(collection_file)
+def test_workers_share_an_index_and_a_review_and_are_replaced_while_everybody_asks(
+    server_url, serve, fill, tmp_path, encoder
+):
+    with Collection.open(server_url) as collection:
+        collection.set_encoder(encoder)
+        collection.index(fill(tmp_path / "pictures"))
+    server = serve(server_url, eager=True)
     askers = server.askers()
-    one, other = askers.values()
+    follow(server_url, askers, fill, tmp_path)
+    review(*askers.values())
+    asked = reload(server, askers)
+    askers = server.askers()
+    assert one_of(askers).get("/api/v1/duplicates/groups/1")["state"] == "keep", "a review outlives a reload"
+    lose_one(server, askers, asked)
+    children = server.children()
+    server.child.send_signal(signal.SIGINT)
+    _, err = server.child.communicate(timeout=30)
+    assert (server.child.returncode, err.decode().splitlines()[-1]) == (0, "stopped")
+    assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+
+
+def one_of(askers):
+    return next(iter(askers.values()))
+
+
+def follow(url, askers, fill, tmp_path):
+    """Have another process index one more picture: every worker answers with it, and all map one file."""
+    path = "/api/v1/images/1/matches?k=1000"
+    assert [len(asker.get(path)["matches"]) for asker in askers.values()] == [6, 6]
+    with Collection.open(url) as collection:
+        collection.index(fill(tmp_path / "pictures", [40]))
+    until(lambda: all(len(asker.get(path)["matches"]) == 7 for asker in askers.values()))
+    (kept,) = (tmp_path / "cache").rglob("*.index-1")
+    for pid in askers:
+        assert f"{kept}\n" in Path(f"/proc/{pid}/maps").read_text(), "the newest file is mapped, which is not deleted"
+
+
+def review(one, other):
+    """Start a search by one worker, and decide by another."""
     session = one.get("/api/v1/session")
     assert other.get("/api/v1/session") == session
     headers = {SESSION_HEADER: session["session"], "Content-Type": "application/json"}
@@ -134,6 +169,9 @@ def test_workers_share_one_review_and_are_replaced_while_everybody_asks(serve, c
     assert one.get("/api/v1/duplicates/groups/1")["state"] == "keep"
     assert one.ask("/api/v1/duplicates/groups/1", "POST", decided)[0] == 403
 
+
+def reload(server, askers):
+    """Replace all workers while three ask without a pause; return how many questions were answered."""
     errors, counts, done = [], [0, 0, 0], threading.Event()
 
     def use(number):
@@ -161,59 +199,29 @@ def test_workers_share_one_review_and_are_replaced_while_everybody_asks(serve, c
         thread.join()
     assert errors == []
     assert min(counts) > 10
+    assert not set(server.askers()) & set(askers)
+    return sum(counts)
 
-    replaced = server.askers()
-    assert not set(replaced) & set(askers)
-    one, other = replaced.values()
-    assert other.get("/api/v1/duplicates/groups/1")["state"] == "keep", "a review outlives a reload"
+
+def lose_one(server, askers, asked):
+    """Kill a worker: another takes its place, and what it has counted is kept."""
 
     def counted(asker):
         text = asker.ask("/metrics")[1].decode()
         return sum(map(int, re.findall(r'route="/api/v1/images/{id_}/matches",status="200"} (\d+)', text)))
 
-    asked = sum(counts)
-    until(lambda: [counted(asker) for asker in replaced.values()] == [asked, asked])
-    lost = next(iter(replaced))
+    until(lambda: [counted(asker) for asker in askers.values()] == [counted(one_of(askers))] * 2)
+    before = counted(one_of(askers))
+    assert before >= asked
+    lost = next(iter(askers))
     os.kill(lost, signal.SIGKILL)
     until(lambda: lost not in server.children() and len(server.children()) == 3)
     left = server.askers()
     assert lost not in left
-    assert [counted(asker) for asker in left.values()] == [asked, asked], "what a dead worker counted is kept"
-
-    server.child.send_signal(signal.SIGINT)
-    _, err = server.child.communicate(timeout=30)
-    assert (server.child.returncode, err.decode().splitlines()[-1]) == (0, "stopped")
+    assert [counted(asker) for asker in left.values()] == [before, before]
 
 
-def test_every_worker_answers_with_a_new_picture_and_all_share_one_index(server_url, serve, tmp_path, fill, encoder):
-    with Collection.open(server_url) as collection:
-        collection.set_encoder(encoder)
-        collection.index(fill(tmp_path / "pictures"))
-    server = serve(server_url, "--read-only", eager=True)
-    askers = server.askers()
-    path = "/api/v1/images/1/matches?k=1000"
-    assert [len(asker.get(path)["matches"]) for asker in askers.values()] == [6, 6]
-    with Collection.open(server_url) as collection:
-        collection.index(fill(tmp_path / "pictures", [40]))
-    until(lambda: all(len(asker.get(path)["matches"]) == 7 for asker in askers.values()))
-    (kept,) = (tmp_path / "cache").rglob("*.index-1")
-    for pid in askers:
-        assert f"{kept}\n" in Path(f"/proc/{pid}/maps").read_text(), "the newest file is mapped, which is not deleted"
-
-    asker = next(iter(askers.values()))
-    session = asker.get("/api/v1/session")["session"]
-    status, data = asker.ask("/api/v1/index", "POST", {}, {SESSION_HEADER: session})
-    assert (status, "--read-only" in data.decode()) == (403, True)
-    codes, kind = {"codes": [asker.get("/api/v1/images/1")["code"]]}, {"Content-Type": "application/json"}
-    assert json.loads(asker.ask("/api/v1/codes/look-up", "POST", codes, kind)[1]) == {"images": [[1]]}
-
-    children = server.children()
-    server.child.kill()
-    server.child.wait()
-    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
-
-
-def test_one_process_has_the_index_made_by_another_and_ends_with_it(serve, collection_file, tmp_path, fill):
+def test_one_process_has_the_index_made_by_another_which_ends_with_it(serve, collection_file, tmp_path, fill):
     server = serve(collection_file, eager=True, workers=1)
     (asker,) = server.askers(1).values()
     path = "/api/v1/images/1/matches?k=1000"
@@ -224,9 +232,8 @@ def test_one_process_has_the_index_made_by_another_and_ends_with_it(serve, colle
     until(lambda: len(asker.get(path)["matches"]) == 7)
     children = server.children()
     assert len(children) == 1
-    server.child.send_signal(signal.SIGINT)
-    _, err = server.child.communicate(timeout=30)
-    assert (server.child.returncode, err) == (0, b"stopped\n")
+    server.child.kill()
+    server.child.wait()
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
 
 
