@@ -101,7 +101,8 @@ def measure(engine: str, place: str, workers: int, folder: Path, cache: str) -> 
         for number in range(3):
             new_picture(folder, 100 * workers + number)
             before = json.loads(next(iter(askers.values())).get("/api/v1/stats")[1])["images"]
-            indexing = subprocess.Popen(hashae("index", folder, "--no-calibrate", "--db", place), stderr=subprocess.DEVNULL)
+            command = hashae("index", folder, "--no-calibrate", "--db", place)
+            indexing = subprocess.Popen(command, stderr=subprocess.DEVNULL)
             while indexing.poll() is None:
                 for asker in askers.values():
                     asker.get("/healthz")  # a connection that is idle for long is closed

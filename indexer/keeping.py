@@ -26,6 +26,26 @@ LEAVING = 10.0
 """Seconds that it has to write an index to its end."""
 
 
+def prepare(place: Place, *, threads: int = 2) -> None:
+    """Open a collection once, before several processes do: its schema is up to date then, and a large index kept.
+
+    Parameters
+    ----------
+    place
+        Collection file, or URL of its database.
+    threads
+        CPU threads.
+
+    Raises
+    ------
+    CollectionError
+        If it cannot be opened.
+    """
+    with Collection.open(place, create=False, threads=threads) as collection:
+        if collection.has_encoder and len(collection):
+            collection._parts.table()
+
+
 class Keeper:
     """Starts that process when it is first needed, and again when it was lost.
 

@@ -35,31 +35,10 @@ from hashae.indexer.image_row import ImageRow
 from hashae.indexer.kept_index import KEPT_FROM
 from hashae.indexer.nearest import has_faiss
 from hashae.object_store import is_address
-from hashae.place import Place
 
 CODE = "SELECT code, confidence, detail FROM codes WHERE encoder = ? AND image = ?"
 PRESENT = """SELECT 1 FROM images JOIN sources ON sources.id = images.source
 WHERE images.id = ? AND sources.collection = ? AND NOT images.missing"""
-
-
-def prepare(place: Place, *, threads: int = 2) -> None:
-    """Open a collection once, before several processes do: its schema is up to date then, and a large index kept.
-
-    Parameters
-    ----------
-    place
-        Collection file, or URL of its database.
-    threads
-        CPU threads.
-
-    Raises
-    ------
-    CollectionError
-        If it cannot be opened.
-    """
-    with Collection.open(place, create=False, threads=threads) as collection:
-        if collection.has_encoder and len(collection):
-            collection._parts.table()
 
 
 @dataclass(frozen=True)

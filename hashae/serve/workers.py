@@ -8,30 +8,23 @@ the collection has moved on; the workers map its file, so that all share the sam
 
 from __future__ import annotations
 
-import gc
-import logging
 import os
 import signal
 import socket
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from multiprocessing import connection, get_context, parent_process
-from multiprocessing.context import SpawnProcess
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Thread
-from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
-from hashae.errors import ConfigError, HashaeError
-from hashae.indexer.served import prepare
+from hashae.errors import ConfigError
+from hashae.indexer.keeping import prepare
 from hashae.serve.app import create_app
+from hashae.serve.background import Background
+from hashae.serve.process import UVICORN, WorkerApp, settle
 from hashae.serve.settings import ServeSettings
 
 READY_SECONDS = 120
@@ -39,48 +32,6 @@ READY_SECONDS = 120
 
 LEAVING_SECONDS = 30
 """Time that answers which are under way have when a worker leaves: that of the longest upload."""
-
-SWITCH_SECONDS = 0.0005
-"""Time after which a thread lets others run Python: a question waits so long, several times, for one that reads codes.
-
-A tenth of what Python takes itself.
-"""
-
-NICE = 5
-"""By how much the background process comes after the workers, where both want a processor."""
-
-AGAIN_SECONDS = 2.0
-"""Least time between two starts of the background process: what fails at once must not take all processors."""
-
-_spawn = get_context("spawn")
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class WorkerApp:
-    """Makes the application of a worker, in that worker.
-
-    Attributes
-    ----------
-    settings
-        Of the server.
-    """
-
-    settings: ServeSettings
-
-    def __call__(self) -> FastAPI:
-        """Return the application, ready for its first question."""
-        _end_with_parent()
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal sends it to all; the supervisor acts on it
-        try:
-            app = create_app(self.settings)
-            for desk in app.state.desks:
-                desk.warm()
-            _settle()
-        except HashaeError as error:
-            _log.error("%s", " ".join(str(error).split()))
-            sys.exit(1)
-        return app
 
 
 class Supervisor(Multiprocess):
@@ -157,60 +108,6 @@ class Supervisor(Multiprocess):
         self._background.join()
 
 
-class Background:
-    """The background process; its socket outlives it, so that whoever asks while it starts waits for it.
-
-    Parameters
-    ----------
-    settings
-        Of that process.
-    path
-        Of its Unix socket, in a folder that only this user can look into.
-    """
-
-    def __init__(self, settings: ServeSettings, path: Path) -> None:
-        self._settings = settings
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.bind(str(path))
-        self._socket.listen(256)
-        self._process = self._made()
-        self._started = 0.0
-
-    def start(self) -> None:
-        """Start it."""
-        self._process = self._made()
-        self._process.start()
-        self._started = time.monotonic()
-
-    def keep_alive(self) -> None:
-        """Start it again if it has ended."""
-        if not self._process.is_alive() and time.monotonic() - self._started >= AGAIN_SECONDS:
-            self._process.join()
-            if self._process.exitcode:
-                _log.warning("the background process ended (status %s); it is started again", self._process.exitcode)
-            self.start()
-
-    def reload(self) -> None:
-        """Ask it to end, so that another follows; it does not while a job runs, or a review is open."""
-        self._signal(signal.SIGHUP)
-
-    def stop(self) -> None:
-        """Ask it to end, when its job is done."""
-        self._signal(signal.SIGTERM)
-
-    def join(self) -> None:
-        """Wait until it has ended."""
-        self._process.join()
-        self._socket.close()
-
-    def _made(self) -> SpawnProcess:
-        return _spawn.Process(target=_run_background, args=(self._settings, self._socket), name="hashae-background")
-
-    def _signal(self, number: int) -> None:
-        if self._process.is_alive() and self._process.pid is not None:
-            os.kill(self._process.pid, number)
-
-
 def serve_alone(settings: ServeSettings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
     """Serve in this process until SIGINT or SIGTERM.
 
@@ -229,7 +126,7 @@ def serve_alone(settings: ServeSettings, listener: socket.socket, on_ready: Call
     app = create_app(settings)
     for desk in app.state.desks:
         desk.warm()
-    _settle()
+    settle()
     on_ready()
     config = uvicorn.Config(app, timeout_graceful_shutdown=5, **UVICORN)
     with suppress(KeyboardInterrupt):  # the way to stop it: everything is closed by now
@@ -277,51 +174,6 @@ def serve_many(settings: ServeSettings, listener: socket.socket, on_ready: Calla
         supervisor.run()
     if supervisor.failed:
         raise ConfigError("a worker ended before it could answer; what it said stands above")
-
-
-UVICORN: dict[str, Any] = {
-    "log_level": "warning",
-    "access_log": False,
-    "server_header": False,
-    "limit_concurrency": 256,
-    "timeout_keep_alive": 20,
-}
-"""Settings of every process that answers."""
-
-
-def _settle() -> None:
-    """Prepare this process for many short answers, once everything is loaded."""
-    sys.setswitchinterval(SWITCH_SECONDS)
-    # What was loaded stays: the collector of garbage need not look through hundreds of thousands of objects again.
-    gc.collect()
-    gc.freeze()
-
-
-def _run_background(settings: ServeSettings, listener: socket.socket) -> None:
-    """Be the background process."""
-    os.nice(NICE)
-    app = WorkerApp(settings)()
-    server = uvicorn.Server(uvicorn.Config(app, **UVICORN))
-
-    def leave_if_idle(_number: int, _frame: object) -> None:
-        if all(desk.is_idle for desk in app.state.desks):
-            server.should_exit = True
-
-    signal.signal(signal.SIGHUP, leave_if_idle)
-    server.run(sockets=[listener])
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent is gone, however that ended: nobody else would stop it."""
-    parent = parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        connection.wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    Thread(target=watch, name="hashae-parent", daemon=True).start()
 
 
 def _is_terminal() -> bool:
