@@ -26,6 +26,9 @@ FIRST_TABLES = 2
 LAID_OUT_FROM = 100_000
 """Rows from which the layout matters: fewer lie in the processor's cache anyhow."""
 
+THREADS_FROM = 2_000_000
+"""Rows from which threads gain more than the memory that each of them takes is worth."""
+
 
 class NumpyJoiner:
     """One search for components; each thread has a forest of its own, and they are merged.
@@ -59,7 +62,7 @@ class NumpyJoiner:
         self._given, self._width, self._rule, self._limit = words, width, rule, limit
         self._blocks, self._on_step, self._depth = plan.blocks, on_step, depth
         self._words = words if self._blocks.order is None else permute(words, self._blocks.order)
-        self._threads = threads
+        self._threads = threads if len(words) >= THREADS_FROM else 1
         self._order: NDArray[np.int64] | None = None
         self._done = 0
 
@@ -81,14 +84,19 @@ class NumpyJoiner:
 
     def _laid_out(self, parent: NDArray[np.int64]) -> NDArray[np.int64]:
         """Put the rows of each component side by side; return the parents of the rows in their new places."""
-        order = (parent << self._blocks.row_bits) | np.arange(len(parent))
+        order = parent << self._blocks.row_bits
+        del parent  # arrays as long as the codes are few on purpose here
+        places = np.arange(len(order))
+        order |= places
         order.sort()
         component = order >> self._blocks.row_bits
+        goes_on = np.flatnonzero(component[1:] == component[:-1]) + 1
+        del component
         order &= (1 << self._blocks.row_bits) - 1
-        begins = np.r_[True, component[1:] != component[:-1]]
-        first = np.flatnonzero(begins)
         self._order, self._words = order, self._words.take(order, axis=0)
-        return np.repeat(first, np.diff(np.r_[first, len(order)]))
+        places[goes_on] = 0
+        np.maximum.accumulate(places, out=places)  # the place at which the component of each row begins
+        return places
 
     def _joined(self, parent: NDArray[np.int64], tables: list[Table]) -> NDArray[np.int64]:
         """Return the root of each row when what `tables` tell has been added to `parent`."""

@@ -84,6 +84,7 @@ def forced(request, monkeypatch):
             (components, "THREADS_FROM", 0),
             (numpy_join, "DEEPEST", 1),
             (numpy_join, "LAID_OUT_FROM", 0),
+            (numpy_join, "THREADS_FROM", 0),
             (pairs, "BLOCK", 20),
             (nearest_module, "RESULTS", 20),
             (nearest_module, "THREADS_FROM", 0),
@@ -125,6 +126,7 @@ def test_components_equal_the_table(kind, threads, engine):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_laying_rows_out_changes_no_answer(threads, monkeypatch):
     rng = np.random.default_rng(threads)
+    monkeypatch.setattr(numpy_join, "THREADS_FROM", 0)
     monkeypatch.setattr(pair_plan, "COSTS", dict.fromkeys(COSTS, FREE))
     centres = rng.integers(0, 256, (100, 8), dtype=np.uint8)
     codes = centres[rng.integers(0, 100, 2000)] ^ np.packbits(rng.random((2000, 64)) < 0.05, axis=1)
