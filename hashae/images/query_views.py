@@ -52,7 +52,7 @@ QUERY_VIEWS = (
         for down in (_SHIFT, -_SHIFT)
     ),
 )
-"""Beside the picture as it is. Chosen by `benchmarks/near_duplicates.py --views`; each finds copies the others miss."""
+"""Beside the picture as it is; what they find together is measured by `benchmarks/near_duplicates.py --views`."""
 
 
 def view_levels(thumbs: NDArray[np.uint8], form: CanonicalForm, view: QueryView) -> NDArray[np.float32]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from threading import Timer
+from time import monotonic
+
 import psycopg
 import pytest
 
@@ -59,3 +64,22 @@ def test_a_connection_that_is_gone_is_told(connection):
     assert "terminat" in str(caught.value) or "closed" in str(caught.value)
     with pytest.raises(psycopg.OperationalError):
         statements.rows("SELECT 1", ())
+
+
+def test_a_wait_can_be_interrupted(connection):
+    """Ctrl+C while the server is busy: heard at once, and no later statement takes the answer for its own."""
+    statements = PreparedStatements(connection)
+    Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    start = monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        statements.rows("SELECT pg_sleep(30)", ())
+    assert monotonic() - start < 15
+    with pytest.raises(psycopg.OperationalError):
+        statements.rows("SELECT 1", ())
+
+
+def test_a_large_parameter_is_sent_whole(connection):
+    numbers = list(range(400_000))
+    text = "{" + ",".join(map(str, numbers)) + "}"
+    rows = PreparedStatements(connection).rows("SELECT unnest($1::int[])", (text,))
+    assert [row[0] for row in rows] == numbers
