@@ -113,6 +113,8 @@ def query(
         say("no match")
     if answer.explanation is not None:
         how = answer.explanation
+        if mirror or views:
+            say("of the picture as it is; each other way to look at it was asked for in the same manner:")
         say(
             f"{how.method}: {how.why}; {how.probes:,} probes, {how.candidates:,} candidates read, "
             f"{how.answers:,} answers in {how.seconds * 1000:.2f} ms; query code {answer.code}, "

@@ -31,10 +31,11 @@ def sheet(tmp_path):
 
 
 def test_sheet_shows_the_picture_that_asks_and_all_answers(sheet):
-    page = sheet(match(1, allowed=20.25), match(2, mirrored=True), rule="own radius")
-    assert page.count(SOURCE) == 3
+    page = sheet(match(1, allowed=20.25), match(2, mirrored=True), match(3, view="turned"), rule="own radius")
+    assert page.count(SOURCE) == 4
     words = " ".join(re.sub("<[^>]+>", " ", page.split("</style>")[1]).split())
-    assert "2 pictures found own radius" in words
+    assert "3 pictures found own radius" in words
+    assert "9 of 256 bits differ turned" in words
     assert "3 of 256 bits differ at most 20.2 for a match" in words
     assert "6 of 256 bits differ the mirror image" in words
     assert "640 × 480, JPEG, 2.5\u00a0MB" in page
