@@ -31,12 +31,15 @@ forms = pytest.mark.parametrize("kills", [4, pytest.param(50, marks=pytest.mark.
 @contextmanager
 def file_size_limit(size):
     """Let no file of this process grow beyond `size` bytes, as a full disk would."""
+    # Python would leave a part of the compiled code of a module that is first loaded now, and stumble over it for ever.
+    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        sys.dont_write_bytecode = written
 
 
 @pytest.fixture
