@@ -34,15 +34,10 @@ SAMPLE = 8192
 """Codes that are looked at to choose the blocks."""
 SAMPLED_TABLES = 6
 """Tables whose runs are counted in the sample, of each number of blocks considered."""
-LONG = 4096
-"""Longest run that is compared pair by pair; a longer one is a search of its own."""
 DEAD = 0.02
 """A bit that is one, or zero, in so small a share of codes says nothing."""
 CHUNK = 1 << 16
 """Rows or pairs handled at a time, so that temporary arrays stay in the processor's cache."""
-
-KEPT = 0.6
-"""Share of values whose run has not ended, below which those that have are thrown out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,61 +203,6 @@ def pack(words: Words, table: Table, out: NDArray[np.uint64], first: int = 0) ->
         for word, right, mask, left in table.segments:
             value |= ((part[:, int(word)] >> right) & mask) << left
         out[start : start + CHUNK] = value
-
-
-def run_pairs(
-    values: NDArray[np.uint64], key_bits: int, row_bits: int, radius: int, skipped: Sequence[tuple[int, int]]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield the rows of pairs that share a key and may lie within `radius`, but those in the runs to skip.
-
-    Equal keys are neighbours: comparing the values with themselves shifted by 1, 2, ... meets every pair of a run.
-    `skipped` has to name every run above `LONG`, as :func:`long_runs` finds them.
-    """
-    edge, low = np.uint64(1 << (64 - key_bits)), np.uint64(row_bits)  # values with one key differ by less than edge
-    row = np.uint64((1 << row_bits) - 1)
-    for start in range(0, len(values), CHUNK):
-        part = values[start : start + CHUNK + LONG]  # every run that begins in this chunk and is not skipped ends here
-        at, value = None, part[:CHUNK]  # slices are faster to read than what is picked out, as long as most is wanted
-        if any(first < start + CHUNK and end > start for first, end in skipped):
-            at = np.arange(len(value))
-            for first, end in skipped:
-                at = at[(at + start < first) | (at + start >= end)]
-            value = part.take(at)
-        for further in range(1, LONG):
-            if at is None:
-                value = value[: len(part) - further]
-                differ = part[further : further + len(value)] ^ value
-            else:
-                if len(at) and at[-1] + further >= len(part):  # only at the end of all values
-                    at = at[: np.searchsorted(at, len(part) - further)]
-                    value = value[: len(at)]
-                differ = part[further:].take(at) ^ value
-            same = differ < edge
-            alive = np.count_nonzero(same)
-            if not alive:
-                break
-            near = np.flatnonzero(same & (np.bitwise_count(differ >> low) <= radius))
-            if len(near):
-                left, apart = value.take(near), differ.take(near)
-                yield (left & row).view(np.int64), ((left ^ apart) & row).view(np.int64)
-            if alive < KEPT * len(value):  # a run that has ended stays ended
-                ongoing = np.flatnonzero(same)
-                at = ongoing if at is None else at.take(ongoing)
-                value = value.take(ongoing)
-
-
-def long_runs(values: NDArray[np.uint64], key_bits: int) -> list[tuple[int, int]]:
-    """Return start and end of the runs of equal keys above `LONG`, from sorted values."""
-    shift, others, step = np.uint64(64 - key_bits), np.uint64((1 << (64 - key_bits)) - 1), LONG // 2
-    posts = values[::step] >> shift  # a run that long passes two posts, or more
-    inside = np.flatnonzero(posts[1:] == posts[:-1])
-    found = []
-    for key in np.unique(posts[inside]):
-        start = int(np.searchsorted(values, key << shift))
-        end = int(np.searchsorted(values, key << shift | others, side="right"))
-        if end - start > LONG:
-            found.append((start, end))
-    return found
 
 
 def in_first_table(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hashae.codes import Codes
 from hashae.errors import UnknownName
 from hashae.indexer.approximate import Recall
-from hashae.indexer.block_tables import LONG, Table, permute
+from hashae.indexer.block_tables import Table, permute
 from hashae.indexer.compiled import loops
 from hashae.indexer.forest import flatten, unite
 from hashae.indexer.numpy_join import NumpyJoiner
@@ -21,6 +21,7 @@ from hashae.indexer.pairs import BUDGET, DEEPEST, SKIPPED, near_pairs, padded_co
 from hashae.indexer.pivots import pivot_lists, sampled_recall
 from hashae.indexer.rule import MatchRule
 from hashae.indexer.scan import Words, as_rows
+from hashae.indexer.sorted_runs import LONG
 from hashae.indexer.tasks import Report, in_units, run_all
 
 THREADS_FROM = 50_000_000

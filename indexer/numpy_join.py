@@ -13,12 +13,13 @@ from queue import SimpleQueue
 import numpy as np
 from numpy.typing import NDArray
 
-from hashae.indexer.block_tables import Table, long_runs, pack, permute, run_pairs
+from hashae.indexer.block_tables import Table, pack, permute
 from hashae.indexer.forest import flatten, roots, unite
 from hashae.indexer.pair_plan import JoinPlan, plan_join
-from hashae.indexer.pairs import DEEPEST, gathered, scan_pairs
+from hashae.indexer.pairs import DEEPEST, scan_pairs
 from hashae.indexer.rule import MatchRule
 from hashae.indexer.scan import Words
+from hashae.indexer.sorted_runs import long_runs, run_pairs
 from hashae.indexer.tasks import Report, run_all
 
 FIRST_TABLES = 2
@@ -133,30 +134,29 @@ class NumpyJoiner:
         long = long_runs(values, table.key_bits)
         margins = self._rule.margins.any()  # without, all within the limit match
         row_bits = self._blocks.row_bits
-        for left, right in gathered(run_pairs(values, table.key_bits, row_bits, self._limit, long)):
-            # right for most pairs, and never wrong: roots are only ever joined
-            apart = np.flatnonzero(parent.take(left) != parent.take(right))
-            a, b = left.take(apart), right.take(apart)
-            distance = self._distance(a, b)
-            near = distance <= self._limit
-            a, b = a[near], b[near]
+        for some in run_pairs(values, table.key_bits, row_bits, self._limit):
+            # same parents are right for most pairs, and never wrong: roots are only ever joined
+            if some.is_dense:
+                above, words = parent.take(some.rows), self._words.take(some.rows, axis=0)
+                apart = np.flatnonzero(above.take(some.left) != above.take(some.right))
+                left, right = some.left.take(apart), some.right.take(apart)
+                distance = distances(words, left, right)
+                near = np.flatnonzero(distance <= self._limit)
+                a, b = some.rows.take(left.take(near)), some.rows.take(right.take(near))
+            else:
+                a, b = some.ends()
+                apart = np.flatnonzero(parent.take(a) != parent.take(b))
+                a, b = a.take(apart), b.take(apart)
+                distance = distances(self._words, a, b)
+                near = np.flatnonzero(distance <= self._limit)
+                a, b = a.take(near), b.take(near)
             if margins:
-                linked = self._rule.linked(self._rows(a), self._rows(b), distance[near])
+                linked = self._rule.linked(self._rows(a), self._rows(b), distance.take(near))
                 a, b = a[linked], b[linked]
             unite(parent, a, b)
         mask = np.uint64((1 << row_bits) - 1)
         for start, end in long:
             self._join_inside(np.sort((values[start:end] & mask).view(np.int64)), parent)
-
-    def _distance(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.integer]:
-        """Return the Hamming distance of pairs of rows, in bits."""
-        if self._words.shape[1] == 1:
-            flat = self._words.ravel()
-            narrow: NDArray[np.uint8] = np.bitwise_count(flat.take(a) ^ flat.take(b))
-            return narrow
-        differ = self._words.take(a, axis=0) ^ self._words.take(b, axis=0)
-        wide: NDArray[np.int32] = np.bitwise_count(differ).sum(axis=1, dtype=np.int32)
-        return wide
 
     def _rows(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return which of the given codes these rows are."""
@@ -176,3 +176,14 @@ class NumpyJoiner:
         for a, b, distance in scan_pairs(words, self._limit):
             linked = rule.linked(a, b, distance)
             unite(parent, rows[a[linked]], rows[b[linked]])
+
+
+def distances(words: Words, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.integer]:
+    """Return the Hamming distance of pairs of rows of `words`, in bits."""
+    if words.shape[1] == 1:
+        flat = words.ravel()
+        narrow: NDArray[np.uint8] = np.bitwise_count(flat.take(a) ^ flat.take(b))
+        return narrow
+    differ = words.take(a, axis=0) ^ words.take(b, axis=0)
+    wide: NDArray[np.int32] = np.bitwise_count(differ).sum(axis=1, dtype=np.int32)
+    return wide

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hashae.codes import Codes
-from hashae.indexer.block_tables import LONG, BlockPlan, Table, in_first_table, long_runs, pack, permute, run_pairs
+from hashae.indexer.block_tables import BlockPlan, Table, in_first_table, pack, permute
 from hashae.indexer.compiled import loops
 from hashae.indexer.nearest import RESULTS, FlatIndex, faiss_pairs
 from hashae.indexer.pair_plan import JoinPlan, plan_join
 from hashae.indexer.scan import Pairs, Words, as_rows, distances_between
+from hashae.indexer.sorted_runs import LONG, long_runs, run_pairs
 from hashae.indexer.tasks import Report
 
 ROOM = 1 << 16
@@ -123,29 +124,14 @@ def _runs(
 ) -> Iterator[Pairs]:
     """Yield the pairs of one sorted table; put runs that are too long into `long`."""
     long += long_runs(values, table.key_bits)
-    for left, right in gathered(run_pairs(values, table.key_bits, plan.row_bits, limit, long)):
+    for some in run_pairs(values, table.key_bits, plan.row_bits, limit):
+        left, right = some.ends()
         distance = np.bitwise_count(words[left] ^ words[right]).sum(axis=1, dtype=np.int32)
         near = distance <= limit
         if border:
             near &= (left < border) != (right < border)
         a, b = left[near], right[near]
         yield np.minimum(a, b), np.maximum(a, b), distance[near]
-
-
-def gathered(
-    pairs: Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]],
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Put small arrays of pairs together: what follows costs as much for ten as for a thousand."""
-    waiting: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-    count = 0
-    for left, right in pairs:
-        waiting.append((left, right))
-        count += len(left)
-        if count >= ROOM:
-            yield np.concatenate([pair[0] for pair in waiting]), np.concatenate([pair[1] for pair in waiting])
-            waiting, count = [], 0
-    if waiting:
-        yield np.concatenate([pair[0] for pair in waiting]), np.concatenate([pair[1] for pair in waiting])
 
 
 def _first_only(pairs: Iterator[Pairs], words: Words, masks: Words, table: Table) -> Iterator[Pairs]:

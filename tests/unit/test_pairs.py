@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hashae.errors import ConfigError, UnknownName
-from hashae.indexer import block_tables, components, numpy_join, pair_plan, pairs, pivots
+from hashae.indexer import block_tables, components, numpy_join, pair_plan, pairs, pivots, sorted_runs
 from hashae.indexer import compiled as compiled_module
 from hashae.indexer import nearest as nearest_module
 from hashae.indexer.approximate import Recall
@@ -70,8 +70,13 @@ def forced(request, monkeypatch):
     monkeypatch.setattr(block_tables, "MORE_BLOCKS", 2)
     if request.param == "small blocks":
         for module, name, value in (
-            (block_tables, "LONG", 5),
             (block_tables, "CHUNK", 7),
+            (sorted_runs, "LONG", 5),
+            (sorted_runs, "SHORT", 3),
+            (sorted_runs, "WORTH", 4),
+            (sorted_runs, "CHUNK", 11),
+            (sorted_runs, "ROWS", 7),
+            (sorted_runs, "ROOM", 3),
             (pairs, "LONG", 5),
             (pairs, "ROOM", 9),
             (pairs, "SKIPPED", 2),
@@ -140,14 +145,44 @@ def test_laying_rows_out_changes_no_answer(threads, monkeypatch):
 
 
 def test_long_runs_are_found_wherever_they_lie():
+    most = sorted_runs.LONG
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        counts = rng.choice([1, 5, block_tables.LONG - 1, block_tables.LONG, block_tables.LONG + 1, 9000], 12)
+        counts = rng.choice([1, 5, most - 1, most, most + 1, 9000], 12)
         keys = np.sort(rng.choice(1 << 8, 12, replace=False)).astype(np.uint64)
         values = np.repeat(keys, counts) << np.uint64(56) | rng.integers(0, 1 << 56, counts.sum(), dtype=np.uint64)
         ends = np.cumsum(counts)
-        expected = [(end - count, end) for end, count in zip(ends, counts, strict=True) if count > block_tables.LONG]
-        assert block_tables.long_runs(np.sort(values), 8) == expected
+        expected = [(end - count, end) for end, count in zip(ends, counts, strict=True) if count > most]
+        assert sorted_runs.long_runs(np.sort(values), 8) == expected
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 7, 50, 1 << 20])
+@pytest.mark.parametrize("worth", [1, 12, 1 << 20])
+def test_pairs_of_a_sorted_table(chunk, worth, monkeypatch):
+    for name, value in {"CHUNK": chunk, "WORTH": worth, "LONG": 30, "SHORT": 10, "ROWS": 16, "ROOM": 8}.items():
+        monkeypatch.setattr(sorted_runs, name, value)
+    key_bits, row_bits, radius = 16, 10, 17
+    for seed in range(4):
+        rng = np.random.default_rng([seed, chunk])
+        counts = rng.choice([1, 1, 1, 2, 2, 3, 9, 10, 11, 29, 30, 31, 60], 40)
+        keys = np.sort(rng.choice(1 << key_bits, 40, replace=False)).astype(np.uint64)
+        n = counts.sum()
+        rows = rng.permutation(n).astype(np.uint64)
+        more = rng.integers(0, 1 << (64 - key_bits - row_bits), n, dtype=np.uint64) << np.uint64(row_bits)
+        values = np.sort(np.repeat(keys, counts) << np.uint64(64 - key_bits) | more | rows)
+        run = np.repeat(np.arange(40), counts)
+        a, b = np.nonzero((run[:, None] == run) & np.tri(n, k=-1, dtype=bool) & (counts[run] <= 30))
+        near = np.bitwise_count((values[a] ^ values[b]) >> np.uint64(row_bits)) <= radius
+        row = (values & np.uint64((1 << row_bits) - 1)).astype(int)
+        expected = sorted(
+            tuple(sorted(pair)) for pair in zip(row[a[near]].tolist(), row[b[near]].tolist(), strict=True)
+        )
+        found = []
+        for some_pairs in sorted_runs.run_pairs(values, key_bits, row_bits, radius):
+            left, right = some_pairs.ends()
+            found += [tuple(sorted(pair)) for pair in zip(left.tolist(), right.tolist(), strict=True)]
+        assert sorted(found) == expected
+        assert len(expected) > 100
 
 
 @pytest.mark.usefixtures("forced")
