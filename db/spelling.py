@@ -66,12 +66,15 @@ TRIGGERS = {
 }
 """The triggers of :mod:`hashae.db.band_triggers`: of each its function and itself."""
 
-# SQLite asks first whether any image is missing. A server makes a join of that which may read all of the index of
-# missing images for each row; of a subquery that is one value it makes one walk down the index.
+# Whether any image is missing is asked once, and only then for each row. Of the second question a server makes a join
+# that may read all of the index of missing images for each row; of a subquery that is one value, one walk down the
+# index. The first question has a condition on the id, so that a plan shows a walk down the index, and no scan of it.
 _NONE_MISSING = re.compile(
     r"\(NOT EXISTS \(SELECT 1 FROM images INDEXED BY \w+ WHERE images\.missing\)\s+"
     r"OR NOT EXISTS \((SELECT 1 FROM images) INDEXED BY \w+ (WHERE images\.missing AND images\.id = \w+\.image)\)\)"
 )
+
+_MISSING_SPELT = r"(NOT EXISTS (\1 WHERE images.missing AND images.id > 0) OR (\1 \2) IS NULL)"
 
 _TRIGGER = re.compile(r"CREATE TRIGGER (\w+) ")
 _MOVES_ROWS = re.compile(r"INSERT INTO")
@@ -116,7 +119,7 @@ def for_look_up(statement: str) -> str:
     >>> for_look_up("SELECT 1 FROM images INDEXED BY ix_images_missing WHERE id = ? AND source = ?")
     'SELECT 1 FROM images WHERE id = $1 AND source = $2'
     """
-    statement = _NONE_MISSING.sub(r"(\1 \2) IS NULL", statement)
+    statement = _NONE_MISSING.sub(_MISSING_SPELT, statement)
     statement = re.sub(r" INDEXED BY \w+", "", statement)
     statement = re.sub(r"\?(\d+)", r"$\1", statement)
     pieces = statement.split("?")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import struct
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +12,10 @@ from hashae.db import Database
 from hashae.indexer.match import Match
 
 KEY_BYTES = KEY_BITS // 8
+
+_ELEMENTS = {4: (23, "ii"), 8: (20, "iq")}
+"""Numbers of the types int4 and int8, which PostgreSQL never changes, and how to pack the size and value of one."""
+
 CHUNK = 4096
 """Most values in one IN list; SQLite takes 32,766 parameters."""
 
@@ -115,21 +120,30 @@ def look_up_many(
     for start in range(0, len(values), CHUNK):
         part = values[start : start + CHUNK]
         if database.is_server:  # one parameter holds them all
-            yield database.look_up(statement.replace(LISTED, "= ANY (?::bigint[])"), (*before, as_array(part)))
+            yield database.look_up(statement.replace(LISTED, "= ANY (?::bigint[])"), (*before, as_array(part, 8)))
             continue
         size = 1 << (len(part) - 1).bit_length()
         yield database.look_up(_with_places(statement, size), (*before, *part, *part[:1] * (size - len(part))))
 
 
-def as_array(values: Iterable[int]) -> str:
-    """Return the text of an array of PostgreSQL: one type of parameter, whatever its numbers are.
+def as_array(values: Sequence[int], size: int) -> bytes:
+    """Return an array of PostgreSQL as its protocol has it: one parameter, however many numbers.
+
+    Parameters
+    ----------
+    values
+        At least one.
+    size
+        Bytes of each on the server: 4 for ``int[]``, 8 for ``bigint[]``.
 
     Examples
     --------
-    >>> as_array([3, -1])
-    '{3,-1}'
+    >>> as_array([3, -1], 4).hex(" ", 4)
+    '00000001 00000000 00000017 00000002 00000001 00000004 00000003 00000004 ffffffff'
     """
-    return f"{{{','.join(map(str, values))}}}"
+    oid, code = _ELEMENTS[size]
+    of_each = [part for value in values for part in (size, value)]
+    return struct.pack(f">5i{code * len(values)}", 1, 0, oid, len(values), 1, *of_each)
 
 
 @lru_cache(maxsize=256)

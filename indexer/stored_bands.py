@@ -61,7 +61,7 @@ _UNFLIPPED = tuple(
 )
 """The statement for each radius below the number of bands."""
 # A server takes all slots as one parameter, so that there are two statements for all radii.
-FEW_ON_SERVER = 64
+FEW_ON_SERVER = 256
 """Most slots of which a server is asked at once whether their images are there."""
 _BY_ARRAY = 'SELECT image, "key" FROM bands WHERE encoder = ?1 AND slot = ANY (?2::int[])'
 _BY_ARRAY_HERE = f"{_BY_ARRAY} AND {HERE.format('bands')} UNION ALL {_WAITING_HERE} UNION ALL {_MASKS}"
@@ -217,7 +217,7 @@ class StoredBands:
             here = self._database.is_server and len(slots) <= FEW_ON_SERVER and self._bits <= KEY_BITS
             if self._database.is_server:
                 statement = _BY_ARRAY_HERE if here else _BY_ARRAY + _AND_THE_REST
-                rows = self._database.look_up(statement, (self._encoder, as_array(slots)))
+                rows = self._database.look_up(statement, (self._encoder, as_array(slots, 4)))
             elif len(slots) <= FEW:
                 rows = self._database.look_up(_by_list(len(slots)), (self._encoder, *slots))
             else:
