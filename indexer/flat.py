@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from hashae.codes import Codes
 from hashae.indexer.hits import Hits, join_hits, no_hits, pack, packed_hits, sorted_hits
-from hashae.indexer.multi import in_parts
 from hashae.indexer.scan import as_columns, as_rows, distances_between, words_of
+from hashae.indexer.tasks import in_parts
 
 BLOCK = 1 << 14
 """Codes that numpy reads at a time: 128 KiB of 64-bit words."""

@@ -16,8 +16,6 @@ codes up to 64 bits the code itself in the order of the band (8 bytes), so that 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from math import comb
 from types import ModuleType
 from typing import Any, TypeAlias
@@ -31,6 +29,7 @@ from hashae.indexer.band_layout import band_count, band_keys, band_masks, deal_t
 from hashae.indexer.hits import Hits, join_hits, no_hits, pack, packed_hits, sorted_hits
 from hashae.indexer.order import deal
 from hashae.indexer.scan import own
+from hashae.indexer.tasks import in_parts
 
 MAX_ROWS = 2**32 - 1
 CHUNK = 1 << 18
@@ -266,8 +265,9 @@ class MultiIndex:
         words, index, first = self._deal(queries, kernels), self._compiled_index(), 0
         limits, counts = np.zeros(len(words) + 1, np.int64), np.zeros(2, np.int64)
         found = np.empty(ROOM + 4 * len(words), np.uint64)
+        within = kernels.within_word if words.shape[1] == 1 else kernels.within
         while True:
-            first = kernels.within(words, index, masks, radius, found, limits, counts, first)
+            first = within(words, index, masks, radius, found, limits, counts, first)
             if first == len(words):
                 break
             larger = np.empty(2 * len(found), np.uint64)
@@ -362,16 +362,6 @@ class MultiIndex:
             flips = np.bitwise_count(differing & self._masks[other]).sum(axis=1, dtype=np.int64)
             new &= (flips >= level) if other >= band else (flips > level)
         return new
-
-
-def in_parts(search: Callable[[slice], Any], queries: int, threads: int) -> list[Any]:
-    """Run `search` over slices of a batch, on threads if there are several, keeping the order."""
-    if threads == 1 or queries == 1:
-        return [search(slice(0, queries))]
-    step = -(-queries // (4 * threads))
-    parts = [slice(start, min(start + step, queries)) for start in range(0, queries, step)]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(search, parts))
 
 
 def _parts(size: NDArray[np.int64]) -> list[slice]:

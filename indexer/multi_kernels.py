@@ -5,19 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from hashae.indexer.bucket_kernels import AHEAD, FEW, LONG, find_buckets, is_new, key_of, prefetch
 from hashae.indexer.kernels import Number, Words, compiled, count_1, popcount
+from hashae.indexer.word_kernels import within_word
 
-AHEAD, FEW = 32, 4
-"""Buckets that are looked up before the first of them is read; fewer than `FEW` are not worth the trouble."""
-EARLY, FETCHED = 4, 256
-"""Queries ahead whose buckets are fetched, and codes of a bucket that are."""
-LONG = 32
-"""Candidates in a bucket from which counting them first, with vector instructions, pays."""
+__all__ = ["nearest", "permute", "within", "within_word"]
+
+EARLY = 4
+"""Queries ahead whose buckets are fetched."""
 
 
 @compiled
@@ -32,18 +29,8 @@ def permute(codes: NDArray[np.uint8], table: NDArray[np.uint64], out: NDArray[np
 
 
 @compiled
-def is_new(differing: Number, bands: NDArray[np.uint64], level: Number, band: Number) -> Number:
-    """Tell whether no earlier step met this candidate: a step is (flips, band), in that order."""
-    for other in range(len(bands)):
-        flips = np.int64(popcount(differing & bands[other, 0]))
-        if flips < level or (flips == level and other < band):
-            return False
-    return True
-
-
-@compiled
 def is_new_wide(code: Words, query: Words, bands: NDArray[np.uint64], level: Number, band: Number) -> Number:
-    """Tell the same for codes of several words."""
+    """Tell for codes of several words what :func:`hashae.indexer.bucket_kernels.is_new` does."""
     for other in range(len(bands)):
         flips = np.int64(0)
         for word in range(len(query)):
@@ -51,16 +38,6 @@ def is_new_wide(code: Words, query: Words, bands: NDArray[np.uint64], level: Num
         if flips < level or (flips == level and other < band):
             return False
     return True
-
-
-@compiled
-def key_of(query: Words, offset: Number, length: Number) -> Number:
-    """Return `length` bits of a code from bit `offset` on, most significant first, as int64."""
-    word, left = offset >> 6, offset & 63
-    bits = query[word] << np.uint64(left)
-    if left + length > 64:
-        bits |= query[word + 1] >> np.uint64(64 - left)
-    return np.int64(bits >> np.uint64(64 - length))
 
 
 @compiled
@@ -88,85 +65,22 @@ def push(heap: NDArray[np.uint64], size: Number, value: Number) -> Number:
     return size
 
 
-def _prefetch(typing: Any, array: Any, index: Any) -> Any:
-    """Ask the processor to fetch ``array[index]`` of a one-dimensional array before it is read."""
-    if not isinstance(array, types.Array) or array.ndim != 1 or not isinstance(index, types.Integer):
-        return None
-    signature = types.void(array, types.intp)
-
-    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        data = context.make_array(array)(context, builder, arguments[0]).data
-        address = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
-        number = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), number, number, number])
-        function = builder.module.declare_intrinsic("llvm.prefetch", (address.type,), kind)
-        builder.call(function, [address, number(0), number(2), number(1)])  # to read, into the second cache, data
-        return context.get_dummy_value()
-
-    return signature, generate
-
-
-prefetch: Any = intrinsic(_prefetch)
-
-
 @compiled
-def find_buckets(
-    start: NDArray[np.uint32],
-    base: Number,
-    key: Number,
-    flips: NDArray[np.uint32],
-    rows: NDArray[np.uint32],
-    codes: NDArray[np.uint64],
-    one: Number,
-    lefts: NDArray[np.int64],
-    rights: NDArray[np.int64],
-) -> Number:
-    """Look up to `AHEAD` buckets up and have their codes fetched; return how many codes they hold.
-
-    One miss of the cache after another would take longer than all the rest: here the misses of many buckets overlap.
-    """
-    total = np.int64(0)
-    for i in range(len(flips)):
-        prefetch(start, base + (key ^ np.int64(flips[i])))
-    for i in range(len(flips)):
-        bucket = base + (key ^ np.int64(flips[i]))
-        lefts[i], rights[i] = start[bucket], start[bucket + 1]
-        total += rights[i] - lefts[i]
-        if rights[i] > lefts[i]:
-            if one:
-                prefetch(codes, lefts[i])
-            else:
-                prefetch(rows, lefts[i])
-    if not one:
-        words = len(codes) // len(rows)
-        for i in range(len(flips)):
-            for j in range(lefts[i], rights[i]):
-                prefetch(codes, np.int64(rows[j]) * words)
-    return total
-
-
-@compiled
-def fetch_buckets(
+def fetch_rows(
     query: Words,
     steps: Number,
     start: NDArray[np.uint32],
     start_at: NDArray[np.int64],
     rows: NDArray[np.uint32],
-    codes: NDArray[np.uint64],
     offsets: NDArray[np.int64],
     lengths: NDArray[np.int64],
 ) -> None:
-    """Have the buckets of a query's own values fetched: of codes of one word all of it, of others the rows."""
+    """Have the rows in the buckets of a query's own values fetched."""
     for band in range(steps):
         bucket = start_at[band] + key_of(query, offsets[band], lengths[band])
         left, right = np.int64(start[bucket]), np.int64(start[bucket + 1])
         if right > left:
-            if len(query) == 1:
-                stored = codes[band]
-                for i in range(left, min(right, left + FETCHED), 8):
-                    prefetch(stored, i)
-            else:
-                prefetch(rows[band], left)
+            prefetch(rows[band], left)
 
 
 @compiled
@@ -180,7 +94,7 @@ def within(
     counts: NDArray[np.int64],
     first: Number,
 ) -> Number:
-    """Write down every code at most `radius` bits from each query, from query `first` on.
+    """Write down every code at most `radius` bits from each query, from query `first` on; codes of several words.
 
     Parameters
     ----------
@@ -206,13 +120,13 @@ def within(
     """
     start, start_at, rows, codes, offsets, lengths, bands = index
     flips, flips_at = masks
-    one, number, flat = queries.shape[1] == 1, len(offsets), codes.reshape(-1)
+    number, flat = len(offsets), codes.reshape(-1)
     lefts, rights, most = np.empty(AHEAD, np.int64), np.empty(AHEAD, np.int64), np.uint64(radius)
     plain = min(radius + 1, number)  # steps without flips: their buckets are fetched some queries before
     for at in range(first, len(queries)):
         query, end, probes, read = queries[at], limits[at], np.int64(0), np.int64(0)
         if at + EARLY < len(queries):
-            fetch_buckets(queries[at + EARLY], plain, start, start_at, rows, codes, offsets, lengths)
+            fetch_rows(queries[at + EARLY], plain, start, start_at, rows, offsets, lengths)
         for step in range(radius + 1):
             level, band = step // number, step % number
             if level > lengths[band]:
@@ -230,25 +144,15 @@ def within(
                             lefts[i], rights[i] = start[bucket], start[bucket + 1]
                             read += rights[i] - lefts[i]
                     else:
-                        some, stored = flips[flip : flip + ahead], codes[band] if one else flat
-                        read += find_buckets(start, base, key, some, rows[band], stored, one, lefts, rights)
-                left, right = lefts[place], rights[place]
-                if one and right - left >= LONG and count_1(codes[band, left:right], query[0], most) == 0:
-                    continue
-                for i in range(left, right):
-                    if one:
-                        differing = codes[band, i] ^ query[0]
-                        apart = popcount(differing)
-                        if apart > most or not is_new(differing, bands, level, band):
-                            continue
-                        row = np.int64(rows[band, i])
-                    else:
-                        row = np.int64(rows[band, i])
-                        apart = np.uint64(0)
-                        for word in range(len(query)):
-                            apart += popcount(codes[row, word] ^ query[word])
-                        if apart > most or not is_new_wide(codes[row], query, bands, level, band):
-                            continue
+                        some = flips[flip : flip + ahead]
+                        read += find_buckets(start, base, key, some, rows[band], flat, False, lefts, rights)
+                for i in range(lefts[place], rights[place]):
+                    row = np.int64(rows[band, i])
+                    apart = np.uint64(0)
+                    for word in range(len(query)):
+                        apart += popcount(codes[row, word] ^ query[word])
+                    if apart > most or not is_new_wide(codes[row], query, bands, level, band):
+                        continue
                     if end == len(found):
                         return at
                     found[end] = apart << np.uint64(32) | np.uint64(row)
