@@ -94,7 +94,7 @@ def duckdb_blocks(radius: int) -> Find:
 
     def find(codes: Any) -> Any:
         words = as_rows(codes)
-        plan = choose_blocks(words, codes.shape[1], radius, COSTS["compiled"])
+        plan = choose_blocks(words, codes.shape[1], radius, COSTS["compiled"], repeats=True)
         seen = words if plan.order is None else permute(words, plan.order)
         masks = plan.masks(1)[:, 0]
         database = duckdb.connect(config={"threads": 2})

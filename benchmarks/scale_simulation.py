@@ -256,7 +256,7 @@ def check(rates: dict[str, Any], count: int) -> None:
         for radius in (3, 8):
             rule = MatchRule(radius, np.zeros(count))
             connected_on(cluster, codes[: count // 4], rule.of(np.arange(count // 4)))  # loads the loops
-            blocks = plan_join(as_rows(codes), 32, radius, engine="compiled").blocks
+            blocks = plan_join(as_rows(codes), 32, radius, engine="compiled", repeats=True).blocks
             assert blocks is not None
             plan = len(blocks.tables), blocks.candidates
             stages = dedup(rates, count, radius, calm, 0, plan)

@@ -1,9 +1,10 @@
-"""Tables of "choose k - r of k blocks" keys: pairs within a radius by sorting.
+"""Tables of keys made of blocks: pairs within a radius by sorting.
 
 Cut a code into k blocks of bits. Two codes within r bits differ in at most r of the blocks, so they agree on at least
 k - r of them: among the C(k, r) keys made of k - r blocks each, one is equal (Manku, Jain, Das Sarma: Detecting
-near-duplicates for web crawling, WWW 2007). Each key is a table: one sort brings equal keys together, and only codes in
-one run of equal keys are compared. Few blocks make few tables of long runs, many blocks the contrary; k is chosen by
+near-duplicates for web crawling, WWW 2007); fewer keys do where a pair may be met twice, see
+:mod:`hashae.indexer.block_designs`. Each key is a table: one sort brings equal keys together, and only codes in one run
+of equal keys are compared. Few blocks make few tables of long runs, many blocks the contrary; k is chosen by
 what a sample of the codes says about both.
 
 Learned bits are correlated, and some say nothing: a block of dead bits would make one run of everything. So the bits
@@ -18,12 +19,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hashae.indexer.block_designs import Design, all_sets, few_sets
 from hashae.indexer.scan import Words
 
 MOST_TABLES = 300
@@ -152,7 +152,9 @@ def permute(words: Words, order: NDArray[np.int64]) -> NDArray[np.uint64]:
     return out
 
 
-def choose_blocks(words: Words, width: int, radius: int, costs: JoinCosts) -> BlockPlan | None:
+def choose_blocks(
+    words: Words, width: int, radius: int, costs: JoinCosts, *, repeats: bool = False
+) -> BlockPlan | None:
     """Return the cheapest plan, as far as a sample of the codes can tell; None if there is none.
 
     Parameters
@@ -165,7 +167,10 @@ def choose_blocks(words: Words, width: int, radius: int, costs: JoinCosts) -> Bl
         Bits, inclusive, 0 to ``8 * width``.
     costs
         Of the machinery that will do it.
+    repeats
+        Pairs may be met several times, and :func:`in_first_table` is not asked: then fewer tables do.
     """
+    designs = few_sets if repeats else all_sets
     n, bits = len(words), 8 * width
     row_bits = max(1, (n - 1).bit_length())
     places = code_positions(width)
@@ -174,24 +179,23 @@ def choose_blocks(words: Words, width: int, radius: int, costs: JoinCosts) -> Bl
     pair = costs.pair + costs.word * (words.shape[1] - 1)
     best: BlockPlan | None = None
     for count in range(radius + 1, min(radius + 1 + MORE_BLOCKS, bits) + 1):
-        if comb(count, radius) > MOST_TABLES:
-            break
-        for order in (None, _dealt(ranked, count)):
-            cost = n * width * costs.permute if order is not None else 0.0
-            if best is not None and cost + comb(count, radius) * (n * costs.row + costs.call) >= best.cost:
-                continue
-            # positions in the words as they are, or all bits in a row once they have been permuted
-            blocks = np.array_split(places if order is None else np.arange(bits), count)
-            telling = [len(block) if order is None else -(-(live - i) // count) for i, block in enumerate(blocks)]
-            tables = list(_tables(blocks, telling, radius, row_bits))
-            if min(table.key_bits for table in tables) == 0:
-                continue
-            seen = sample if order is None else permute(sample, order)
-            share = _shared(seen, tables)
-            candidates = len(tables) * share * n * n / 2
-            cost += len(tables) * (n * costs.row + costs.call) + candidates * pair
-            if best is None or cost < best.cost:
-                best = BlockPlan(order, blocks, tables, row_bits, candidates, cost)
+        for design in designs(count, radius, MOST_TABLES):
+            for order in (None, _dealt(ranked, count)):
+                cost = n * width * costs.permute if order is not None else 0.0
+                cost += len(design) * (n * costs.row + costs.call)
+                if best is not None and cost >= best.cost:
+                    continue
+                # positions in the words as they are, or all bits in a row once they have been permuted
+                blocks = np.array_split(places if order is None else np.arange(bits), count)
+                telling = [len(block) if order is None else -(-(live - i) // count) for i, block in enumerate(blocks)]
+                tables = list(_tables(blocks, telling, design, row_bits))
+                if min(table.key_bits for table in tables) == 0:
+                    continue
+                share = _shared(sample if order is None else permute(sample, order), tables)
+                candidates = len(tables) * share * n * n / 2
+                cost += candidates * pair
+                if best is None or cost < best.cost:
+                    best = BlockPlan(order, blocks, tables, row_bits, candidates, cost)
     return best
 
 
@@ -239,10 +243,12 @@ def _dealt(ranked: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return np.array([position for hand in hands for position in hand])
 
 
-def _tables(blocks: Sequence[NDArray[np.int64]], telling: Sequence[int], radius: int, row_bits: int) -> Iterator[Table]:
+def _tables(
+    blocks: Sequence[NDArray[np.int64]], telling: Sequence[int], design: Design, row_bits: int
+) -> Iterator[Table]:
     """Yield the tables; of each block, the first `telling` bits say something."""
     room = 64 - row_bits
-    for taken in combinations(range(len(blocks)), len(blocks) - radius):
+    for taken in design:
         chosen = np.zeros(len(blocks), np.bool_)
         chosen[list(taken)] = True
         # a key without some bits of its blocks only makes longer runs, and loses nothing

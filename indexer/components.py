@@ -75,7 +75,7 @@ def connected(
     if len(codes) < 2:
         return np.arange(len(codes))
     limit, on_step = rule.largest(8 * width), in_units(len(codes), on_step)
-    plan = plan_join(words, width, limit, engine=engine)
+    plan = plan_join(words, width, limit, engine=engine, repeats=True)
     compiled = plan.engine == "compiled"
     affordable = method == "exact" or (method == "auto" and len(codes) <= EXACT_UP_TO)
     if affordable or plan.blocks is not None:
@@ -237,7 +237,7 @@ class Joiner:
     def _join_inside(self, rows: NDArray[np.int64], forest: NDArray[np.int32]) -> None:
         """Join the rows of a long run: a search with blocks of its own, for its bits are unlike those of all."""
         words, rule = self._words[rows], self._rule.of(rows)
-        plan = plan_join(words, self._width, self._limit, engine="compiled")
+        plan = plan_join(words, self._width, self._limit, engine="compiled", repeats=True)
         if self._depth >= DEEPEST:
             plan = JoinPlan(plan.engine, None, plan.cost, "nested too deeply")
         inside = Joiner(words, self._width, rule, self._limit, plan, 1, None, self._depth + 1).run()

@@ -168,7 +168,7 @@ class NumpyJoiner:
             return
         given = self._rows(rows)
         words, rule = self._given[given], self._rule.of(given)
-        plan = plan_join(words, self._width, self._limit, engine="numpy")
+        plan = plan_join(words, self._width, self._limit, engine="numpy", repeats=True)
         if plan.blocks is not None and self._depth < DEEPEST:
             inside = NumpyJoiner(words, self._width, rule, self._limit, plan, depth=self._depth + 1).run()
             unite(parent, rows, rows[inside])

@@ -61,7 +61,15 @@ class JoinPlan:
     why: str
 
 
-def plan_join(words: NDArray[np.uint64], width: int, limit: int, *, border: int = 0, engine: str = "auto") -> JoinPlan:
+def plan_join(
+    words: NDArray[np.uint64],
+    width: int,
+    limit: int,
+    *,
+    border: int = 0,
+    engine: str = "auto",
+    repeats: bool = False,
+) -> JoinPlan:
     """Choose how to find the pairs within `limit`.
 
     Parameters
@@ -76,6 +84,8 @@ def plan_join(words: NDArray[np.uint64], width: int, limit: int, *, border: int 
         Rows below it and rows from it on are two sets of which only pairs across are wanted; 0 for all pairs.
     engine
         One of `ENGINES`, or ``auto``.
+    repeats
+        Pairs may be met several times: see :func:`hashae.indexer.block_tables.choose_blocks`.
 
     Raises
     ------
@@ -86,19 +96,20 @@ def plan_join(words: NDArray[np.uint64], width: int, limit: int, *, border: int 
     """
     pairs = float(border * (len(words) - border)) if border else len(words) ** 2 / 2
     if engine != "auto":
-        return _planned(words, width, limit, pairs, _installed(engine))
+        return _planned(words, width, limit, pairs, repeats, _installed(engine))
     scan = "faiss" if has_faiss() and _scan_cost("numpy", pairs, words) >= FAISS_FROM else "numpy"
-    plan = None if _loaded() else _planned(words, width, limit, pairs, scan)
+    plan = None if _loaded() else _planned(words, width, limit, pairs, repeats, scan)
     if has_numba() and (plan is None or plan.cost >= COMPILED_FROM) and loops("pair_kernels") is not None:
-        return _planned(words, width, limit, pairs, "compiled")
-    return plan or _planned(words, width, limit, pairs, scan)
+        return _planned(words, width, limit, pairs, repeats, "compiled")
+    return plan or _planned(words, width, limit, pairs, repeats, scan)
 
 
-def _planned(words: NDArray[np.uint64], width: int, limit: int, pairs: float, engine: str) -> JoinPlan:
+def _planned(words: NDArray[np.uint64], width: int, limit: int, pairs: float, repeats: bool, engine: str) -> JoinPlan:
     """Return the cheaper way with one engine."""
     scan, blocks = _scan_cost(engine, pairs, words), None
     if len(words) > 1 and scan >= PLANNED_FROM:
-        blocks = choose_blocks(words, width, limit, COSTS["compiled" if engine == "compiled" else "numpy"])
+        costs = COSTS["compiled" if engine == "compiled" else "numpy"]
+        blocks = choose_blocks(words, width, limit, costs, repeats=repeats)
     if blocks is not None and blocks.cost < scan:
         count, read = len(blocks.tables), blocks.candidates
         why = f"{count} tables of {len(blocks.blocks)} blocks: about {read:,.0f} pairs to compare"

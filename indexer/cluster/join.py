@@ -88,7 +88,7 @@ def connected_on(
     assert len(codes) < 2**31, "rows are 32-bit numbers"
     words, width = as_rows(codes), codes.shape[1]
     limit, on_step = rule.largest(8 * width), in_units(len(codes), on_step)
-    plan = plan_join(words, width, limit, engine="compiled")
+    plan = plan_join(words, width, limit, engine="compiled", repeats=True)
     if plan.blocks is not None:
         order = plan.blocks.order
         packed = None if order is None else permute(words, order)

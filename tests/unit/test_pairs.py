@@ -1,6 +1,6 @@
 """Pairs and components: every engine and every plan against the full table of distances."""
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from hashae.indexer import block_tables, components, numpy_join, pair_plan, pair
 from hashae.indexer import compiled as compiled_module
 from hashae.indexer import nearest as nearest_module
 from hashae.indexer.approximate import Recall
+from hashae.indexer.block_designs import all_sets, few_sets
 from hashae.indexer.block_tables import JoinCosts, choose_blocks, code_positions, pack, permute
 from hashae.indexer.compiled import has_numba
 from hashae.indexer.components import connected
@@ -239,7 +240,8 @@ def test_a_permutation_keeps_distances_and_a_value_holds_the_bits_it_says(width)
     assert np.array_equal(np.bitwise_count(words[:, None] ^ words[None]).sum(axis=2), table(codes))
     bits = np.unpackbits(words.astype(">u8").view(np.uint8), axis=1)[:, : width * 8]
     blocks = np.array_split(np.arange(width * 8), 5)
-    for made in block_tables._tables(blocks, [len(block) for block in blocks], 2, 6):
+    (design,) = all_sets(5, 2, 300)
+    for made in block_tables._tables(blocks, [len(block) for block in blocks], design, 6):
         values = np.empty(40, np.uint64)
         pack(words, made, values)
         shown = np.unpackbits(values.astype(">u8").view(np.uint8).reshape(40, 8), axis=1)
@@ -248,6 +250,24 @@ def test_a_permutation_keeps_distances_and_a_value_holds_the_bits_it_says(width)
             assert np.array_equal(shown[:, : made.key_bits], bits[:, keys])
         assert np.array_equal(values & np.uint64(63), np.arange(40))
         assert made.key_bits <= 58
+
+
+@pytest.mark.parametrize("radius", range(9))
+def test_whatever_blocks_differ_a_key_is_left(radius):
+    for blocks in range(radius + 1, radius + 8):
+        found = [*all_sets(blocks, radius, 300), *few_sets(blocks, radius, 300)]
+        for keys in found:
+            assert len(set(keys)) == len(keys) <= 300
+            for equal in combinations(range(blocks), blocks - radius):
+                assert any(set(equal).issuperset(key) for key in keys), (blocks, keys)
+
+
+def test_fewer_tables_do_where_pairs_may_repeat():
+    codes = np.random.default_rng(0).integers(0, 256, (300_000, 8), dtype=np.uint8)
+    for engine in ("numpy", "compiled"):
+        once = choose_blocks(as_rows(codes), 8, 4, COSTS[engine])
+        often = choose_blocks(as_rows(codes), 8, 4, COSTS[engine], repeats=True)
+        assert often.cost < 0.8 * once.cost
 
 
 def test_costs_decide_the_number_of_blocks():
