@@ -65,6 +65,11 @@ FEW_ON_SERVER = 256
 """Most slots of which a server is asked at once whether their images are there."""
 _BY_ARRAY = 'SELECT image, "key" FROM bands WHERE encoder = ?1 AND slot = ANY (?2::int[])'
 _BY_ARRAY_HERE = f"{_BY_ARRAY} AND {HERE.format('bands')} UNION ALL {_WAITING_HERE} UNION ALL {_MASKS}"
+# That any image is missing at all is a row of the answer: it is rare, and the question for each row would have to be
+# made ready for nothing.
+_SOME_MISSING = (-1, 0)
+_TELL_MISSING = "SELECT -1, 0::bigint WHERE EXISTS (SELECT 1 FROM images WHERE images.missing AND images.id > 0)"
+_BY_ARRAY_TOLD = f"{_BY_ARRAY} UNION ALL {_WAITING} UNION ALL {_TELL_MISSING} UNION ALL {_MASKS}"
 _MISSING = "SELECT id FROM images INDEXED BY ix_images_missing WHERE missing AND id IN ({})"
 
 
@@ -116,6 +121,7 @@ class StoredBands:
         self._masks: list[tuple[int, int]] = []
         self._plans: dict[int, SlotPlan] = {}
         self._shares: list[float] = []
+        self._any_missing = False  # as far as has been seen; a server is asked in another way then
 
     def within(self, code: bytes, radius: int) -> list[Match]:
         """Find every present image whose code is at most `radius` bits from `code`, ordered by (distance, id).
@@ -216,7 +222,8 @@ class StoredBands:
             slots = slots_of(key, self._plan(radius))
             here = self._database.is_server and len(slots) <= FEW_ON_SERVER and self._bits <= KEY_BITS
             if self._database.is_server:
-                statement = _BY_ARRAY_HERE if here else _BY_ARRAY + _AND_THE_REST
+                few = _BY_ARRAY_HERE if self._any_missing else _BY_ARRAY_TOLD
+                statement = few if here else _BY_ARRAY + _AND_THE_REST
                 rows = self._database.look_up(statement, (self._encoder, as_array(slots, 4)))
             elif len(slots) <= FEW:
                 rows = self._database.look_up(_by_list(len(slots)), (self._encoder, *slots))
@@ -224,7 +231,10 @@ class StoredBands:
                 rows = self._database.look_up(_BY_JSON + _AND_THE_REST, (self._encoder, json.dumps(slots)))
             if rows[-BANDS:] == self._masks:
                 del rows[-BANDS:]
-                return len(slots), rows, here
+                if not (here and rows and rows[-1] == _SOME_MISSING):
+                    return len(slots), rows, here
+                self._any_missing = True  # for good: images that are missing mostly stay so
+                continue
             self._read_masks()  # the bits were dealt anew meanwhile
 
     def _plan(self, radius: int) -> SlotPlan:

@@ -130,6 +130,24 @@ def test_counts_say_what_was_read(database, rng):
         assert bands.expect(radius, 400)[0] == bands.measured(values[0].tobytes(), radius).probes
 
 
+def test_an_image_that_goes_missing_is_not_found_and_one_that_comes_back_is(database, rng):
+    values = some_codes(rng, 64)
+    with database.write() as connection:
+        add_encoder(connection, 2, 64)
+        add_images(connection, len(values))
+        add_codes(connection, 2, range(1, len(values) + 1), values)
+        write_rows(connection, 2)
+    bands, ids = StoredBands(database, 2, 64), np.arange(1, len(values) + 1)
+    for gone in ({}, {9, 209}, {9, 109, 209}, {}):
+        with database.write() as connection:
+            connection.execute(update(images).values(missing=images.c.id.in_(gone)))
+        here = ~np.isin(ids, list(gone))
+        for radius in range(6):
+            found = bands.within(values[8].tobytes(), radius)
+            assert pairs(found) == oracle(ids[here], values[here], values[8], radius)
+    assert len(found) > 2
+
+
 def test_bits_dealt_anew_by_another_process_are_noticed(database, rng):
     ids, values = filled(database, 64, rng)
     bands = StoredBands(database, 2, 64)
@@ -196,6 +214,7 @@ def nodes(plan):
         (BY_KEYS.replace('ORDER BY "key", image', "").replace(LISTED, "= ANY (?::bigint[])"), (1, "{1,2}")),
         (stored_bands._UNFLIPPED[2], (1, 1, 2, 3)),
         (stored_bands._BY_ARRAY_HERE, (1, "{1,2}")),
+        (stored_bands._BY_ARRAY_TOLD, (1, "{1,2}")),
         (stored_bands._BY_ARRAY + stored_bands._AND_THE_REST, (1, "{1,2}")),
         (stored_bands._MISSING.replace(LISTED, "= ANY (?::bigint[])"), ("{1,2}",)),
     ],
