@@ -16,6 +16,9 @@ KEY_BYTES = KEY_BITS // 8
 _ELEMENTS = {4: (23, "ii"), 8: (20, "iq")}
 """Numbers of the types int4 and int8, which PostgreSQL never changes, and how to pack the size and value of one."""
 
+made = tuple.__new__
+"""Makes a named tuple in half the time of its own constructor."""
+
 CHUNK = 4096
 """Most values in one IN list; SQLite takes 32,766 parameters."""
 
@@ -56,7 +59,7 @@ def find_code(database: Database, encoder: int, code: bytes) -> list[Match]:
     CollectionError
         If the file cannot be read.
     """
-    return [Match(0, id_) for (id_,) in database.look_up(EXACT, (encoder, key_of(code), code))]
+    return [made(Match, (0, id_)) for (id_,) in database.look_up(EXACT, (encoder, key_of(code), code))]
 
 
 def find_codes(database: Database, encoder: int, codes: Codes) -> list[list[int]]:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from hashae.codes import KEY_BITS
 from hashae.db import Database
 from hashae.db.band_triggers import BANDS, SLOTS
-from hashae.indexer.lookups import BY_KEYS, HERE, as_array, key_of, look_up_many
+from hashae.indexer.lookups import BY_KEYS, HERE, as_array, key_of, look_up_many, made
 from hashae.indexer.match import Match
 
 FEW = 1024
@@ -59,16 +59,23 @@ _UNFLIPPED = tuple(
     " UNION ALL ".join([*(_ONE_HERE.format(2 + place) for place in range(size)), _WAITING_HERE, _MASKS])
     for size in range(1, BANDS + 1)
 )
-"""The statement for each radius below the number of bands."""
+"""The statement for each radius below the number of bands, of a server, and of a file where an image is missing."""
+_ONE = 'SELECT image, "key" FROM bands WHERE encoder = ?1 AND slot = ?{}'
+_SOME_MISSING = (-1, 0)
+_TELL_MISSING = (
+    "SELECT -1, CAST(0 AS BIGINT) WHERE EXISTS "
+    "(SELECT 1 FROM images INDEXED BY ix_images_missing WHERE images.missing AND images.id > 0)"
+)
+_UNFLIPPED_TOLD = tuple(
+    " UNION ALL ".join([*(_ONE.format(2 + place) for place in range(size)), _WAITING, _TELL_MISSING, _MASKS])
+    for size in range(1, BANDS + 1)
+)
+"""The same for a file without a missing image; that there is one is a row of the answer, asked for once."""
 # A server takes all slots as one parameter, so that there are two statements for all radii.
 FEW_ON_SERVER = 256
 """Most slots of which a server is asked at once whether their images are there."""
 _BY_ARRAY = 'SELECT image, "key" FROM bands WHERE encoder = ?1 AND slot = ANY (?2::int[])'
 _BY_ARRAY_HERE = f"{_BY_ARRAY} AND {HERE.format('bands')} UNION ALL {_WAITING_HERE} UNION ALL {_MASKS}"
-# That any image is missing at all is a row of the answer: it is rare, and the question for each row would have to be
-# made ready for nothing.
-_SOME_MISSING = (-1, 0)
-_TELL_MISSING = "SELECT -1, 0::bigint WHERE EXISTS (SELECT 1 FROM images WHERE images.missing AND images.id > 0)"
 _BY_ARRAY_TOLD = f"{_BY_ARRAY} UNION ALL {_WAITING} UNION ALL {_TELL_MISSING} UNION ALL {_MASKS}"
 _MISSING = "SELECT id FROM images INDEXED BY ix_images_missing WHERE missing AND id IN ({})"
 
@@ -121,7 +128,7 @@ class StoredBands:
         self._masks: list[tuple[int, int]] = []
         self._plans: dict[int, SlotPlan] = {}
         self._shares: list[float] = []
-        self._any_missing = False  # as far as has been seen; a server is asked in another way then
+        self._any_missing = False  # as far as has been seen; then it is asked in another way
 
     def within(self, code: bytes, radius: int) -> list[Match]:
         """Find every present image whose code is at most `radius` bits from `code`, ordered by (distance, id).
@@ -138,6 +145,8 @@ class StoredBands:
         CollectionError
             If the file cannot be read.
         """
+        if radius < BANDS and self._bits <= KEY_BITS:
+            return self._search_unflipped(key_of(code), radius)[0]
         return self._search(code, radius)[0]
 
     def measured(self, code: bytes, radius: int) -> StoredAnswer:
@@ -197,19 +206,22 @@ class StoredBands:
             self._read_masks()
         masks = self._masks
         slots = [(key & mask) % SLOTS + number * SLOTS for number, mask in masks[: radius + 1]]
-        rows = self._database.look_up(_UNFLIPPED[radius], (self._encoder, *slots))
-        if rows[-BANDS:] != masks:
+        told = not (self._any_missing or self._database.is_server)
+        statement = _UNFLIPPED_TOLD[radius] if told else _UNFLIPPED[radius]
+        rows = self._database.look_up(statement, (self._encoder, *slots))
+        candidates = len(rows) - BANDS
+        if rows[candidates:] != masks:
             self._read_masks()  # the bits were dealt anew meanwhile
             return self._search_unflipped(key, radius)
-        candidates = len(rows) - BANDS
-        if not candidates:
-            return [], radius + 1, 0
+        if told and candidates and rows[candidates - 1] == _SOME_MISSING:
+            self._any_missing = True
+            return self._search_unflipped(key, radius)
         del rows[candidates:]
         matches = []
         for image, other in rows:
             distance = ((other ^ key) & UNSIGNED).bit_count()
             if distance <= radius:
-                matches.append(Match(distance, image))
+                matches.append(made(Match, (distance, image)))
         if len(matches) > 1:
             matches = sorted(set(matches))  # an image can come from several bands
         return matches, radius + 1, candidates
