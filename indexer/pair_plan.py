@@ -24,7 +24,7 @@ ENGINES = ("compiled", "faiss", "numpy")
 
 COSTS = {
     "compiled": JoinCosts(row=10, pair=0.6, word=0.7, permute=1.0, call=20_000),
-    "numpy": JoinCosts(row=30, pair=10, word=18, permute=2.0, call=150_000),
+    "numpy": JoinCosts(row=30, pair=20, word=18, permute=2.0, call=150_000),
 }
 PAIR = {"compiled": 0.05, "faiss": 0.2, "numpy": 1.0}
 """Compare one code with another, when everything is compared."""
