@@ -67,16 +67,17 @@ def watch(folder: Path | None, quiet_time: int, db: Place | None) -> None:
         return is_candidate(name)
 
     told = False
-    for changed in watch_folders(watched, is_picture, Event(), quiet_ms=quiet_time):
-        try:
-            with Collection.open(path, create=False, threads=1) as collection:
-                for part in changed:
-                    _index(collection, part)
-        except (CollectionError, SourceError) as error:
-            say(f"{error}; with the next change it is tried again")
-        if not told:
-            told = True
-            say(f"watching {', '.join(map(str, watched))}; stop with Ctrl-C")
+    with suppress(KeyboardInterrupt):  # in the middle of indexing, too: what is read is stored, the rest is next time's
+        for changed in watch_folders(watched, is_picture, Event(), quiet_ms=quiet_time):
+            try:
+                with Collection.open(path, create=False, threads=1) as collection:
+                    for part in changed:
+                        _index(collection, part)
+            except (CollectionError, SourceError) as error:
+                say(f"{error}; with the next change it is tried again")
+            if not told:
+                told = True
+                say(f"watching {', '.join(map(str, watched))}; stop with Ctrl-C")
     say("stopped watching")
 
 
