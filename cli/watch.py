@@ -67,7 +67,7 @@ def watch(folder: Path | None, quiet_time: int, db: Place | None) -> None:
         return is_candidate(name)
 
     told = False
-    with suppress(KeyboardInterrupt):  # in the middle of indexing, too: what is read is stored, the rest is next time's
+    with suppress(KeyboardInterrupt):  # in the middle of indexing, too: what is stored stays, the rest is next time's
         for changed in watch_folders(watched, is_picture, Event(), quiet_ms=quiet_time):
             try:
                 with Collection.open(path, create=False, threads=1) as collection:

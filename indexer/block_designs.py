@@ -7,7 +7,7 @@ one (Manku, Jain, Das Sarma, WWW 2007), and a large one. Smaller, with the same 
 * Deal the blocks to p groups with p (t - 1) < f, and take all sets of t blocks inside a group: of f blocks, at least t
   fall into one group, or there would be at most p (t - 1). For t = 2 nothing is smaller (Turán 1941).
 * For f = 5 of 9 blocks, the 12 lines of the affine plane of three by three points: five points always hold a line, for
-  the largest set without one has four (Pellegrino 1970). The groups above would make 14 keys.
+  the largest set without one has four. The groups above would make 14 keys.
 
 A pair may share several keys, and no rule as simple as with all sets tells which comes first: these are for joins that
 look for components, where meeting a pair twice costs time and nothing else.

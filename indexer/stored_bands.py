@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from hashae.codes import KEY_BITS
 from hashae.db import Database
 from hashae.db.band_triggers import BANDS, SLOTS
-from hashae.indexer.lookups import BY_KEYS, HERE, as_array, key_of, look_up_many, made
-from hashae.indexer.match import Match
+from hashae.indexer.lookups import BY_KEYS, HERE, as_array, key_of, look_up_many
+from hashae.indexer.match import Match, new_tuple
 
 FEW = 1024
 """Most slots that are handed over one by one, and most candidates that Python counts without numpy."""
@@ -59,7 +59,7 @@ _UNFLIPPED = tuple(
     " UNION ALL ".join([*(_ONE_HERE.format(2 + place) for place in range(size)), _WAITING_HERE, _MASKS])
     for size in range(1, BANDS + 1)
 )
-"""The statement for each radius below the number of bands, of a server, and of a file where an image is missing."""
+"""The statement for each radius below the number of bands, where an image is missing."""
 _ONE = 'SELECT image, "key" FROM bands WHERE encoder = ?1 AND slot = ?{}'
 _SOME_MISSING = (-1, 0)
 _TELL_MISSING = (
@@ -70,8 +70,8 @@ _UNFLIPPED_TOLD = tuple(
     " UNION ALL ".join([*(_ONE.format(2 + place) for place in range(size)), _WAITING, _TELL_MISSING, _MASKS])
     for size in range(1, BANDS + 1)
 )
-"""The same for a file without a missing image; that there is one is a row of the answer, asked for once."""
-# A server takes all slots as one parameter, so that there are two statements for all radii.
+"""The same where no image is missing; that one is, is a row of the answer, and asked for once."""
+# A server takes all slots as one parameter, so that a few statements do for all radii.
 FEW_ON_SERVER = 256
 """Most slots of which a server is asked at once whether their images are there."""
 _BY_ARRAY = 'SELECT image, "key" FROM bands WHERE encoder = ?1 AND slot = ANY (?2::int[])'
@@ -206,22 +206,21 @@ class StoredBands:
             self._read_masks()
         masks = self._masks
         slots = [(key & mask) % SLOTS + number * SLOTS for number, mask in masks[: radius + 1]]
-        told = not (self._any_missing or self._database.is_server)
-        statement = _UNFLIPPED_TOLD[radius] if told else _UNFLIPPED[radius]
+        statement = (_UNFLIPPED if self._any_missing else _UNFLIPPED_TOLD)[radius]
         rows = self._database.look_up(statement, (self._encoder, *slots))
         candidates = len(rows) - BANDS
         if rows[candidates:] != masks:
             self._read_masks()  # the bits were dealt anew meanwhile
             return self._search_unflipped(key, radius)
-        if told and candidates and rows[candidates - 1] == _SOME_MISSING:
-            self._any_missing = True
+        if candidates and rows[candidates - 1] == _SOME_MISSING:
+            self._any_missing = True  # for good: images that are missing mostly stay so
             return self._search_unflipped(key, radius)
         del rows[candidates:]
         matches = []
         for image, other in rows:
             distance = ((other ^ key) & UNSIGNED).bit_count()
             if distance <= radius:
-                matches.append(made(Match, (distance, image)))
+                matches.append(new_tuple(Match, (distance, image)))
         if len(matches) > 1:
             matches = sorted(set(matches))  # an image can come from several bands
         return matches, radius + 1, candidates
@@ -245,7 +244,7 @@ class StoredBands:
                 del rows[-BANDS:]
                 if not (here and rows and rows[-1] == _SOME_MISSING):
                     return len(slots), rows, here
-                self._any_missing = True  # for good: images that are missing mostly stay so
+                self._any_missing = True
                 continue
             self._read_masks()  # the bits were dealt anew meanwhile
 

@@ -213,6 +213,7 @@ def nodes(plan):
         (EXACT.replace("ORDER BY image", ""), (1, 1, b"")),
         (BY_KEYS.replace('ORDER BY "key", image', "").replace(LISTED, "= ANY (?::bigint[])"), (1, "{1,2}")),
         (stored_bands._UNFLIPPED[2], (1, 1, 2, 3)),
+        (stored_bands._UNFLIPPED_TOLD[2], (1, 1, 2, 3)),
         (stored_bands._BY_ARRAY_HERE, (1, "{1,2}")),
         (stored_bands._BY_ARRAY_TOLD, (1, "{1,2}")),
         (stored_bands._BY_ARRAY + stored_bands._AND_THE_REST, (1, "{1,2}")),

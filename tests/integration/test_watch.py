@@ -7,7 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from hashae.cli.watch import watch
 from hashae.errors import MissingDependency
 from hashae.indexer.watching import MANY, changed_folders, watch_folders
 
@@ -46,6 +48,24 @@ def test_what_comes_moves_and_goes_is_noticed_and_ctrl_c_ends_it(cli, spawn, tmp
     _, err = child.communicate(timeout=60)
     assert child.returncode == 0
     assert err.decode().splitlines()[-1] == "stopped watching"
+
+
+def test_ctrl_c_in_the_middle_of_indexing_ends_it_as_cleanly(cli, tmp_path, fill, encoder_file, monkeypatch):
+    pytest.importorskip("watchfiles")
+    folder, db = fill(tmp_path / "photos", range(3)), tmp_path / "photos.db"
+    assert cli("index", folder, "--encoder", encoder_file, "--db", db).status == 0
+    asked = []
+
+    def interrupted(_collection, part):
+        asked.append(part)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hashae.cli.watch._index", interrupted)
+    monkeypatch.setattr("os.nice", lambda _: 0)  # of this process
+    done = CliRunner().invoke(watch, [str(folder), "--db", str(db)])
+    assert asked
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[-1] == "stopped watching"
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch, tmp_path):
