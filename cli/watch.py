@@ -48,9 +48,9 @@ def watch(folder: Path | None, quiet_time: int, db: Place | None) -> None:
     with suppress(OSError, AttributeError):
         os.nice(NICE)
     path = collection_path(db)
+    if folder is not None:
+        check_folder(folder)  # before a collection is made for nothing
     with Collection.open(path, create=folder is not None, threads=1) as collection:
-        if folder is not None:
-            check_folder(folder)
         ensure_encoder(collection, folder, None, budget=0, quiet=False, workers=1)
         named = [str(found["path"]) for found in collection.stats()["folders"]]
     stores = [path for path in named if is_address(path)]

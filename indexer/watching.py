@@ -30,7 +30,7 @@ def watch_folders(
     quiet_ms: int = QUIET_MS,
     longest_ms: int = LONGEST_MS,
 ) -> Iterator[list[Path]]:
-    """Yield all folders, then those in which something changed, each time it is quiet again, until Ctrl-C or `stop`.
+    """Yield all folders, then those in which something changed, each time it is quiet again, until `stop`.
 
     Parameters
     ----------
@@ -47,6 +47,8 @@ def watch_folders(
     ------
     MissingDependency
         If watchfiles is not installed.
+    KeyboardInterrupt
+        On Ctrl-C.
     """
     try:
         from watchfiles import Change, watch
@@ -66,7 +68,6 @@ def watch_folders(
         debounce=longest_ms,
         step=quiet_ms,
         stop_event=stop,
-        raise_interrupt=False,
         ignore_permission_denied=True,
         rust_timeout=START_MS,
         yield_on_timeout=True,

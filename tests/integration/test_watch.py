@@ -48,6 +48,14 @@ def test_what_comes_moves_and_goes_is_noticed_and_ctrl_c_ends_it(cli, spawn, tmp
     _, err = child.communicate(timeout=60)
     assert child.returncode == 0
     assert err.decode().splitlines()[-1] == "stopped watching"
+    assert "KeyboardInterrupt" not in err.decode()
+
+
+def test_no_collection_is_made_for_a_folder_that_is_not_there(cli, tmp_path):
+    done = cli("watch", tmp_path / "nothere", "--db", tmp_path / "new.db")
+    assert done.status == 1
+    assert "nothere does not exist; expected a folder of pictures" in done.err
+    assert not (tmp_path / "new.db").exists()
 
 
 def test_ctrl_c_in_the_middle_of_indexing_ends_it_as_cleanly(cli, tmp_path, fill, encoder_file, monkeypatch):
